@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Attempts: one try at making a connection. started → exchanging → connected | failed, and started → failed. The row is
+ * written before the browser leaves, so nothing fails silently; failed ones stay.
+ */
+#ifndef CW_MODEL_ATTEMPT_H
+#define CW_MODEL_ATTEMPT_H
+
+#include "model/registration.h"
+#include "model/session.h"
+#include "model/source.h"
+#include "vault/token.h"
+
+enum cw_attempt_status { CW_ATTEMPT_STARTED = 1, CW_ATTEMPT_EXCHANGING = 2, CW_ATTEMPT_CONNECTED = 3, CW_ATTEMPT_FAILED = 4 };
+
+/* Every end has a stable code, a sentence for the patient (locale key "failure.<code>") and a note for the operator ("operator.<code>").
+ * The table is in attempt.c; a test walks it against the locales. */
+const char *const *cw_failure_codes(size_t *ret_count);
+#define CW_FAIL_USER_DENIED "user_denied"
+#define CW_FAIL_BROWSER_MISMATCH "browser_mismatch"
+#define CW_FAIL_STATE_EXPIRED "oauth_state_expired"             /* the patient came back too late */
+#define CW_FAIL_NOT_RETURNED "not_returned"                     /* never came back */
+#define CW_FAIL_PORTAL_ERROR "oauth_callback_failed"            /* error=… other than a refusal, or no code */
+#define CW_FAIL_PORTAL_UNAVAILABLE "portal_unavailable"         /* temporarily_unavailable, server_error */
+#define CW_FAIL_NOT_ENABLED "organization_not_enabled"          /* unauthorized_client: not enabled there yet */
+#define CW_FAIL_ISSUER_MISMATCH "issuer_mismatch"               /* RFC 9207 */
+#define CW_FAIL_TOKEN_EXCHANGE "token_exchange_failed"
+#define CW_FAIL_TOKEN_LOST "token_exchange_lost"                /* we died between exchange and commit */
+#define CW_FAIL_TOKEN_ANSWER "token_answer_invalid"             /* HTML, not JSON, no access_token */
+#define CW_FAIL_CLIENT_REJECTED "client_rejected"               /* invalid_client: the operator must act */
+#define CW_FAIL_ID_TOKEN "id_token_invalid"                     /* wrong nonce or audience */
+#define CW_FAIL_NO_PATIENT "no_patient_context"
+#define CW_FAIL_SCOPE "scope_insufficient"                      /* no readable patient scope was granted */
+#define CW_FAIL_DISCOVERY "discovery_failed"
+#define CW_FAIL_NOT_REGISTERED "source_not_registered"          /* no client registration fits this source */
+#define CW_FAIL_SOURCE_HELD "source_held"                       /* discovery changed hosts: waits for the operator */
+#define CW_FAIL_INTERNAL "internal_error"
+
+struct cw_attempt {
+    struct cw_attempt_id id;
+    struct cw_session_id session;
+    struct cw_org_id org;
+    struct cw_patient_row patient;
+    struct cw_source_id source;
+    struct cw_endpoint_id endpoint;
+    struct cw_registration_id registration;
+    struct cw_connection_id connection;
+    enum cw_attempt_status status;
+    struct cw_span failure_code;
+    struct cw_span redirect_uri;
+    struct cw_span scopes_asked, scopes_granted;
+    struct cw_span pinned;           /* JSON text */
+    struct cw_span verifier, nonce;  /* in the clear, from cw_attempt_consume only */
+    struct cw_span language;
+    struct cw_span source_name;
+    bool direct;                     /* its Session is in Direct mode */
+    int64_t state_expires_us, started_us, ended_us;
+};
+
+/* What a start needs. Everything that asks the network was done before. */
+struct cw_attempt_new {
+    struct cw_session_id session;
+    struct cw_source_id source;
+    struct cw_endpoint_id endpoint;
+    struct cw_registration_id registration;   /* zero when it fails at once */
+    struct cw_span browser;                   /* the cookie's value */
+    struct cw_span verifier, nonce;           /* nonce absent: none */
+    struct cw_span redirect_uri, scopes_asked, pinned, language;
+    uint8_t state_hash[CW_HASH_LEN];          /* all zero: it never left (failure_code is set) */
+    int64_t state_expires_us;
+    const char *failure_code;                 /* NULL, or why it cannot start */
+    struct cw_span consent_version;           /* hash of the shown text */
+};
+/* One transaction: checks that the Session is open and not past its time (CW_E_STATE), at most CW_SESSION_OPEN_ATTEMPTS_MAX attempts in flight
+ * (CW_E_LIMITED); writes attempt, consent receipt, audit row. In Direct mode with a failure code also completes the Session. */
+enum cw_code cw_attempt_start(struct cw_model *m, const struct cw_actor *actor, const struct cw_attempt_new *input,
+                              struct cw_attempt_id *ret, struct cw_err *err) CW_MUST_USE;
+
+/* By SHA-256 of the state's jti, without secrets. CW_E_NOT_FOUND. */
+enum cw_code cw_attempt_by_state(struct cw_model *m, const uint8_t state_hash[CW_HASH_LEN], struct cw_arena *arena,
+                                 struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
+/* One of this Session, for its result page. */
+enum cw_code cw_attempt_get(struct cw_model *m, struct cw_session_id session, struct cw_attempt_id id,
+                            struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
+/* The atomic step before any network call: started → exchanging, where the state has not passed and the browser's cookie is the one that started it
+ * (absent or other cookie: CW_E_DENIED, nothing changed). Already used: CW_E_STATE. Too late: CW_E_EXPIRED. Gives verifier and nonce in the clear, in a
+ * secret-wiped arena of the caller. */
+enum cw_code cw_attempt_consume(struct cw_model *m, const uint8_t state_hash[CW_HASH_LEN], struct cw_span browser,
+                                struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
+/* started|exchanging → failed with its code; `upstream` (their words, at most CW_ERROR_TEXT_MAX, absent allowed) is sealed. Completes a Direct Session with its
+ * event. Repeats are CW_OK; an attempt that is connected is CW_E_STATE. *ret_session_done may be NULL. */
+enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
+                             const char *failure_code, struct cw_span upstream, struct cw_err *err) CW_MUST_USE;
+
+/* The good end, one transaction: grant sealed, connection made (or the existing one of the same upstream patient made active again: its id then
+ * stands in the attempt), attempt connected, event connection.activated, first pull and its job, audit; Direct mode: Session complete with its event. */
+struct cw_attempt_success {
+    struct cw_attempt_id attempt;
+    struct cw_span upstream_patient;
+    struct cw_span tenant_context;
+    struct cw_span scopes_granted;
+    struct cw_span access_token, refresh_token;  /* refresh absent: one-time connection */
+    struct cw_span token_type;
+    int64_t obtained_us, expires_us;
+};
+enum cw_code cw_attempt_connect(struct cw_model *m, const struct cw_actor *actor,
+                                const struct cw_attempt_success *success, struct cw_connection_id *ret,
+                                struct cw_err *err) CW_MUST_USE;
+
+/* Janitor: started ones past their state → failed not_returned; exchanging ones 5 minutes past it → failed token_exchange_lost. */
+enum cw_code cw_attempt_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit, unsigned *ret_count,
+                              struct cw_err *err) CW_MUST_USE;
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The job table: work that waits or runs. A claim takes the row out of the claim index (ready_at NULL), gives it an owner, a lease
+ * and a higher fence; every later write of the owner checks the fence, so a worker that lost its lease changes nothing.
+ */
+#ifndef CW_MODEL_JOB_H
+#define CW_MODEL_JOB_H
+
+#include "model/model.h"
+
+enum cw_job_kind { CW_JOB_PULL = 1 };
+
+struct cw_job {
+    struct cw_job_id id;
+    enum cw_job_kind kind;
+    struct cw_ulid subject;
+    uint64_t fence;
+    unsigned tries;
+};
+
+/* In the caller's transaction; one job a (kind, subject): CW_E_CONFLICT when it is there. endpoint zero: none. */
+enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid subject, struct cw_endpoint_id endpoint,
+                        unsigned priority, int64_t ready_us, struct cw_err *err) CW_MUST_USE;
+/* Claims up to `most` due jobs in one transaction. Nodes begin at different points of the queue. */
+enum cw_code cw_job_claim(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, struct cw_job *ret,
+                          size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* Longer lease for what we hold. Those that were lost are CW_E_CONFLICT. */
+enum cw_code cw_job_renew(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t lease_us,
+                          struct cw_err *err) CW_MUST_USE;
+/* In the caller's transaction: locks the row and checks owner and fence. CW_E_CONFLICT: the job is no longer ours; roll back. */
+enum cw_code cw_job_hold(struct cw_db *db, const char *owner, const struct cw_job *job, struct cw_err *err) CW_MUST_USE;
+/* In the caller's transaction, after cw_job_hold: the work has ended; the row leaves. */
+enum cw_code cw_job_finish(struct cw_db *db, const struct cw_job *job, struct cw_err *err) CW_MUST_USE;
+/* Gives it back, to be claimed at ready_us. */
+enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err) CW_MUST_USE;
+/* At start: what a dead process of this very owner name still held is free at once (the caller holds the node's lock file). And the janitor: leases
+ * that have run out, whoever held them. */
+enum cw_code cw_job_free_owner(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+enum cw_code cw_job_free_expired(struct cw_model *m, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+
+#endif

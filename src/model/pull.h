@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Pulls and their tasks. A pull is a set of tasks; a task is one FHIR query, reference or document; one page is the unit
+ * of work, commit and resumption: its records, its next link and its counts commit together (cw_pull_commit_page).
+ */
+#ifndef CW_MODEL_PULL_H
+#define CW_MODEL_PULL_H
+
+#include "model/connection.h"
+#include "model/job.h"
+#include "model/record.h"
+
+enum cw_pull_trigger { CW_PULL_CONNECTED = 1, CW_PULL_MANUAL = 2, CW_PULL_SCHEDULE = 3 };
+enum cw_pull_status {
+    CW_PULL_WAITING = 1, CW_PULL_RUNNING = 2, CW_PULL_COMPLETE = 3, CW_PULL_PARTIAL = 4, CW_PULL_FAILED = 5
+};
+const char *cw_pull_status_name(enum cw_pull_status status) CW_RETURNS_NONNULL;
+
+struct cw_pull {
+    struct cw_pull_id id;
+    struct cw_org_id org;
+    struct cw_patient_row patient;
+    struct cw_connection_id connection;
+    struct cw_endpoint_id endpoint;
+    enum cw_pull_trigger trigger;
+    enum cw_pull_status status;
+    struct cw_span failure_code;
+    struct cw_span plan;          /* JSON text, absent before it is planned */
+    unsigned requests, received, stored, unchanged, errors;
+    int64_t created_us, started_us, ended_us;
+};
+
+enum cw_task_kind { CW_TASK_READ = 1, CW_TASK_SEARCH = 2, CW_TASK_REFERENCE = 3, CW_TASK_DOCUMENT = 4 };
+enum cw_task_status { CW_TASK_WAITING = 1, CW_TASK_DONE = 2, CW_TASK_FAILED = 3, CW_TASK_SKIPPED = 4 };
+
+struct cw_task {
+    struct cw_task_id id;
+    enum cw_task_kind kind;
+    enum cw_task_status status;
+    struct cw_span resource_type;
+    struct cw_span url;           /* where to go on, in the clear: the next page or the first URL */
+    bool first_page;
+    unsigned ordinal, pages, received, stored, unchanged, tries;
+    int64_t total;                /* Bundle.total, -1 when not told */
+    struct cw_span failure_code;
+    int http_status;
+    uint64_t bytes;
+    int64_t ready_us;
+};
+
+/* Makes a pull and its job in the caller's transaction. CW_E_CONFLICT when one of this connection waits or runs already (*ret then names it). */
+enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct cw_connection *connection,
+                              enum cw_pull_trigger trigger, struct cw_pull_id *ret, struct cw_err *err) CW_MUST_USE;
+/* For the operator: a pull of each active connection of the patient. *ret_count how many were started. CW_E_NOT_FOUND: no such patient or no active connection. */
+enum cw_code cw_pull_start_patient(struct cw_model *m, const struct cw_actor *actor, struct cw_org_id org,
+                                   struct cw_span patient_id, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+enum cw_code cw_pull_get(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_pull *ret,
+                         struct cw_err *err) CW_MUST_USE;
+/* Newest first, at most limit. */
+enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, unsigned limit, struct cw_arena *arena,
+                          struct cw_pull **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* All tasks, URLs not unsealed (absent): for status and receipt. */
+enum cw_code cw_pull_tasks(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_task **ret,
+                           size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+
+/* Stores plan and tasks in one transaction; waiting → running. Only the first call of a pull has an effect. */
+struct cw_task_new {
+    enum cw_task_kind kind;
+    const char *resource_type;
+    unsigned ordinal;
+    struct cw_span url;           /* absent where skipped */
+    const char *skip_code;        /* NULL, or why it is not asked */
+};
+enum cw_code cw_pull_plan(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
+                          struct cw_span plan_json, const struct cw_task_new *tasks, size_t count, struct cw_err *err)
+    CW_MUST_USE;
+/* Waiting tasks in their order, URLs in the clear, up to `most`. */
+enum cw_code cw_pull_waiting(struct cw_model *m, struct cw_pull_id id, unsigned most, struct cw_arena *arena,
+                             struct cw_task **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+
+/* One page, digested: everything of it commits together or not at all. */
+struct cw_page_commit {
+    const char *owner;
+    const struct cw_job *job;
+    struct cw_pull_id pull;
+    struct cw_task_id task;
+    struct cw_record_batch *records;        /* sealed and hashed, ready to store */
+    struct cw_span next_url;                /* absent: the task is done */
+    struct cw_span page_url;                /* of this page, for the loop guard */
+    int64_t total;                          /* -1: not told */
+    unsigned received;                      /* entries that are records */
+    uint64_t bytes;
+    const struct cw_task_new *found;        /* references and documents to fetch */
+    size_t found_count;
+};
+struct cw_page_result {
+    unsigned stored, unchanged;
+    bool loop;                              /* next was seen before: the task ends as failed, paging_loop */
+};
+/* CW_E_CONFLICT: the job is no longer ours. */
+enum cw_code cw_pull_commit_page(struct cw_model *m, const struct cw_page_commit *page, struct cw_page_result *ret,
+                                 struct cw_err *err) CW_MUST_USE;
+/* A page that could not be had: with retry_at_us the task waits (tries + 1), else it ends as failed with its code. */
+struct cw_task_failure {
+    const char *owner;
+    const struct cw_job *job;
+    struct cw_pull_id pull;
+    struct cw_task_id task;
+    const char *code;
+    int http_status;
+    int64_t retry_at_us;                    /* 0: final */
+    bool restart;                           /* from the first page (expired paging session) */
+};
+enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err) CW_MUST_USE;
+/* The end: status, receipt (sealed), exactly one terminal event, the job's row gone, next_pull_at. failure_code NULL unless failed. */
+enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
+                         enum cw_pull_status status, const char *failure_code, struct cw_span receipt_json,
+                         struct cw_err *err) CW_MUST_USE;
+
+#endif
