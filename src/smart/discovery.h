@@ -43,7 +43,7 @@ struct cw_discovery {
     const struct cw_span *scopes;          /* scopes_supported: advertised, not exhaustive */
     size_t scope_count;
     unsigned capabilities;                 /* bits of cw_discovery_capability: hints, servers under-report */
-    unsigned auth_methods;                 /* 1u << enum cw_smart_auth; 0: not told */
+    unsigned auth_methods;                 /* 1u << enum cw_auth_method; 0: not told */
     unsigned auth_algs;                    /* 1u << enum cw_jose_alg for assertions; 0: not told */
     bool pkce_told;                        /* code_challenge_methods_supported was there … */
     bool pkce_s256;                        /* … and named S256 */

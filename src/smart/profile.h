@@ -14,17 +14,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/span.h"
-
-enum cw_smart_auth {
-    CW_SMART_AUTH_NONE,            /* public client */
-    CW_SMART_AUTH_BASIC,           /* client_secret_basic */
-    CW_SMART_AUTH_POST,            /* client_secret_post */
-    CW_SMART_AUTH_JWT,             /* private_key_jwt */
-    CW_SMART_AUTH__COUNT
-};
-/* By the names of RFC 7591 ("client_secret_basic"), as registrations and profiles store them. */
-const char *cw_smart_auth_name(enum cw_smart_auth auth) CW_RETURNS_NONNULL;
-bool cw_smart_auth_parse(struct cw_span name, enum cw_smart_auth *ret_auth) CW_NONNULL(2) CW_MUST_USE;
+#include "model/registration.h"
 
 enum cw_scope_dialect {
     CW_SCOPE_NEGOTIATED,  /* from the discovery document */
@@ -50,7 +40,7 @@ struct cw_profile {
     bool strip_authorize_slash;      /* Veradigm */
     bool state_opaque43;             /* knob state_format: opaque43 (design 13) */
     bool auth_given;                 /* auth_method says which method wins over the advertised ones */
-    enum cw_smart_auth auth_method;
+    enum cw_auth_method auth_method;
     bool basic_encoded;              /* form-encode id and secret before base64 (RFC 6749 2.3.1); SMART says raw */
     bool client_id_always;           /* client_id in the body even with Basic or a JWT */
     bool refresh_scope;              /* athenahealth */

@@ -21,7 +21,7 @@
 /* Who we are at one vendor. Borrowed by each call. */
 struct cw_smart_client {
     const struct cw_profile *profile;
-    enum cw_smart_auth auth;
+    enum cw_auth_method auth;
     struct cw_span client_id;
     struct cw_span secret;                 /* for BASIC and POST */
     const struct cw_signing_key *key;      /* for JWT */
@@ -29,8 +29,8 @@ struct cw_smart_client {
 };
 /* The way to use when the registration does not say: profile, then JWT if we have a key and it is advertised, basic, post, none. `advertised` is
  * cw_discovery.auth_methods; 0 means client_secret_basic (RFC 8414). */
-enum cw_smart_auth cw_smart_choose_auth(const struct cw_profile *profile, unsigned advertised, bool have_key,
-                                        bool have_secret) CW_NONNULL(1);
+enum cw_auth_method cw_smart_choose_auth(const struct cw_profile *profile, unsigned advertised, bool have_key,
+                                         bool have_secret) CW_NONNULL(1);
 
 enum cw_token_outcome {
     CW_TOKEN_OK,
