@@ -45,6 +45,8 @@ enum cw_code cw_str_addf(struct cw_str *s, const char *format, ...) CW_NONNULL(1
 /* Makes room for `extra` more bytes and returns where to write them; NULL on a fault. Follow with cw_str_grow_by. */
 char *cw_str_reserve(struct cw_str *s, size_t extra) CW_NONNULL(1) CW_MUST_USE;
 void cw_str_grow_by(struct cw_str *s, size_t written) CW_NONNULL(1);
+/* Shortens the content to its first `len` bytes; nothing when it is that short already. */
+void cw_str_cut(struct cw_str *s, size_t len) CW_NONNULL(1);
 
 /* The fault so far, CW_OK when none. */
 enum cw_code cw_str_code(const struct cw_str *s) CW_NONNULL(1) CW_MUST_USE;

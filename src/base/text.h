@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text from outside: UTF-8 checks, folding, percent coding, base64, hex. Nothing here keeps state. */
+/* Text from outside: UTF-8 checks, folding, percent coding, base64, hex. Nothing here keeps state. A decoder that answers
+ * CW_E_SYNTAX leaves *out as it was. */
 #ifndef CW_BASE_TEXT_H
 #define CW_BASE_TEXT_H
 
@@ -21,8 +22,8 @@ enum cw_code cw_utf8_repair(struct cw_span bytes, struct cw_str *out) CW_NONNULL
 
 /* Lower case, NFC (for the e-mail index, design 13). CW_E_SYNTAX when the text is not UTF-8. */
 enum cw_code cw_text_lower_nfc(struct cw_span text, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
-/* Search folding: NFKD, case folded, marks stripped, ß→ss ø→o æ→ae œ→oe ł→l đ→d, every run of other characters one blank.
- * Appends to *out. CW_E_SYNTAX when the text is not UTF-8. */
+/* Search folding: NFKD, case folded, marks stripped, ß→ss ø→o æ→ae œ→oe ł→l đ→d, every run of other characters
+ * one blank, none at either end. Appends to *out. CW_E_SYNTAX when the text is not UTF-8. */
 enum cw_code cw_text_fold(struct cw_span text, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
 
 /* RFC 3986: everything but unreserved characters becomes %XX. */
