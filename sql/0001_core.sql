@@ -446,7 +446,7 @@ CREATE TABLE record (
 CREATE TABLE record_connection (
   connection          BINARY(16) NOT NULL,
   record              BINARY(16) NOT NULL,
-  last_pull           BINARY(16) NOT NULL,
+  first_pull          BINARY(16) NOT NULL,                    -- written once: an unchanged record costs no write
   PRIMARY KEY (connection, record),
   KEY (record)
 ) ENGINE=InnoDB;

@@ -39,4 +39,8 @@ enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct 
 enum cw_code cw_job_free_owner(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
 enum cw_code cw_job_free_expired(struct cw_model *m, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
 
+/* A named duty that one node does at a time ("janitor"): takes or keeps its lease. *ret_mine false: another node has it. */
+enum cw_code cw_duty_take(struct cw_model *m, const char *name, const char *owner, int64_t lease_us, bool *ret_mine,
+                          struct cw_err *err) CW_MUST_USE;
+
 #endif

@@ -10,10 +10,8 @@
 
 /* One resource on its way in: made by the digest, outside any transaction. */
 struct cw_record_in {
-    struct cw_record_id id;             /* fresh; a known record keeps its own */
     struct cw_span type, upstream_id;
-    uint8_t content_hash[CW_HASH_LEN];
-    struct cw_span body;                /* plain bytes; compressed and sealed when it turns out to be new */
+    struct cw_span body;                /* plain bytes, borrowed */
     int64_t upstream_updated_us;        /* 0: not told */
 };
 struct cw_record_batch;
@@ -29,12 +27,14 @@ struct cw_record_target {
 };
 enum cw_code cw_record_batch_new(const struct cw_record_target *target, const struct cw_data_key *key,
                                  struct cw_record_batch **ret, struct cw_err *err) CW_MUST_USE;
-/* Adds one resource: hashes, compresses, seals. `volatile_free` are the spans of the body without volatile meta (fhir/slice), for the hash. The same (type, id) twice in
- * a page keeps the later lastUpdated. Bytes are copied as needed. */
+/* Adds one resource and hashes it. `volatile_free` are the spans of the body without volatile meta (fhir/slice). The same
+ * (type, id) twice in a page keeps the later lastUpdated, or the later one. The body is borrowed: the page outlives the
+ * batch. CW_E_RANGE: type or id over its limit or empty. */
 enum cw_code cw_record_batch_add(struct cw_record_batch *batch, const struct cw_record_in *record,
                                  const struct cw_span *volatile_free, size_t span_count, struct cw_err *err) CW_MUST_USE;
 size_t cw_record_batch_count(const struct cw_record_batch *batch);
-/* In the caller's transaction: locks the patient's counter, finds what is there, inserts and updates in bulk, numbers the changes. */
+/* In the caller's transaction: locks the patient's counter, finds what is there, compresses and seals what is new or
+ * changed, inserts and updates in bulk, numbers the changes. May run again with the same batch. CW_E_NOT_FOUND: the patient is gone. */
 enum cw_code cw_record_store(struct cw_db *db, struct cw_record_batch *batch, unsigned *ret_stored,
                              unsigned *ret_unchanged, struct cw_err *err) CW_MUST_USE;
 
