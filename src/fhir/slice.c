@@ -54,7 +54,7 @@ static bool text_value(struct reader *r, struct cw_span *ret_text)
     return cw_scan_text(&r->scan, r->arena, ret_text);
 }
 
-static bool good_type(struct cw_span type)
+bool cw_fhir_type_good(struct cw_span type)
 {
     if (type.len == 0 || type.len > CW_FHIR_TYPE_MAX || type.ptr[0] < 'A' || type.ptr[0] > 'Z') {
         return false;
@@ -68,7 +68,7 @@ static bool good_type(struct cw_span type)
     return true;
 }
 
-static bool good_id(struct cw_span id)
+bool cw_fhir_id_good(struct cw_span id)
 {
     if (id.len == 0 || id.len > CW_FHIR_ID_MAX) {
         return false;
@@ -115,7 +115,7 @@ static bool read_common(struct reader *r, struct cw_slice_entry *entry, unsigned
         if (!once(scan, seen, SEEN_TYPE) || !text_value(r, &entry->type)) {
             return false;
         }
-        if (!good_type(entry->type)) {
+        if (!cw_fhir_type_good(entry->type)) {
             entry->type = (struct cw_span){ NULL, 0 };
             entry->fault = CW_SLICE_BAD_TYPE;
         }
@@ -125,7 +125,7 @@ static bool read_common(struct reader *r, struct cw_slice_entry *entry, unsigned
         if (!once(scan, seen, SEEN_ID) || !text_value(r, &entry->id)) {
             return false;
         }
-        if (!good_id(entry->id)) {
+        if (!cw_fhir_id_good(entry->id)) {
             entry->id = (struct cw_span){ NULL, 0 };
             entry->fault = entry->fault == CW_SLICE_GOOD ? CW_SLICE_BAD_ID : entry->fault;
         }

@@ -72,6 +72,10 @@ struct cw_slice {
 enum cw_code cw_slice_read(struct cw_span body, struct cw_arena *arena, struct cw_slice *ret_slice, struct cw_err *err)
     CW_NONNULL(2, 3) CW_MUST_USE;
 
+/* The rules behind BAD_TYPE and BAD_ID, for whoever reads a type or an id elsewhere. */
+bool cw_fhir_type_good(struct cw_span type) CW_PURE;
+bool cw_fhir_id_good(struct cw_span id) CW_PURE;
+
 /* The name of a fault for receipts, such as "no_id". */
 const char *cw_slice_fault_name(enum cw_slice_fault fault) CW_RETURNS_NONNULL;
 
