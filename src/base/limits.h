@@ -31,6 +31,7 @@
 
 /* --- what hospitals send --- */
 #define CW_URL_MAX 2048u                       /* VARBINARY(2048), never cut */
+#define CW_LINK_MAX 8192u                      /* URLs that are followed but never a key: next links of HAPI and Epic pass 2 KiB */
 #define CW_DISCOVERY_MAX (1024u * 1024u)       /* MEDITECH lists 581 scopes in 60 KiB */
 #define CW_CAPABILITY_MAX (8u * 1024u * 1024u)
 #define CW_TOKEN_ANSWER_MAX (256u * 1024u)

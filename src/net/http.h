@@ -36,7 +36,7 @@ struct cw_http_request {
     struct cw_span basic;      /* "user:password" in the form to be base64-coded; absent: none */
     size_t body_max;           /* of the answer, after decompression; required */
     unsigned total_ms;         /* 0: [net] total_timeout_ms */
-    unsigned redirects;        /* GET only: how many to follow, same scheme or better, never with credentials; at most CW_REDIRECTS_MAX */
+    unsigned redirects;        /* GET only: how many to follow, same scheme or better, never with credentials or `headers`; at most CW_REDIRECTS_MAX */
     bool fresh_connection;     /* token refresh: no kept connection, so that "sent or not" is never in doubt */
 };
 
@@ -61,7 +61,8 @@ enum cw_code cw_http_new(const struct cw_config *config, struct cw_http **ret_ht
     CW_NONNULL(1, 2) CW_MUST_USE;
 
 /* One exchange. CW_OK whenever an answer arrived whole, whatever its status. CW_E_BLOCKED (policy), CW_E_TIMEOUT, CW_E_TOO_BIG,
- * CW_E_UNAVAILABLE (name, connect, TLS, reset), CW_E_SYNTAX (bad URL), CW_E_STOPPED. err names the host, never path or query. */
+ * CW_E_UNAVAILABLE (name, connect, TLS, reset, cut body), CW_E_UPSTREAM (not HTTP, broken compression), CW_E_SYNTAX (bad URL), CW_E_RANGE (header value),
+ * CW_E_STOPPED, CW_E_OOM. A redirect over the count asked for is an answer like any other. err names the host, never path or query. */
 enum cw_code cw_http_perform(struct cw_http *http, const struct cw_http_request *request,
                              struct cw_http_response *response, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
@@ -78,7 +79,7 @@ enum cw_code cw_http_multi_new(const struct cw_config *config, struct cw_http_mu
 /* Copies what it needs of request. `done` is called exactly once, from cw_http_multi_run, with a response that it may take parts of by cw_str_take. */
 enum cw_code cw_http_multi_add(struct cw_http_multi *multi, const struct cw_http_request *request, cw_http_chunk_fn *chunk,
                                cw_http_done_fn *done, void *arg, struct cw_err *err) CW_NONNULL(1, 2, 4) CW_MUST_USE;
-/* Runs transfers and calls `done`s until wait_ms passed or cw_http_multi_wake was called. Returns how many are still running. */
+/* Runs transfers and calls `done`s until a `done` was called, wait_ms passed or cw_http_multi_wake was called. Returns how many are still running. */
 unsigned cw_http_multi_run(struct cw_http_multi *multi, unsigned wait_ms) CW_NONNULL(1);
 /* From any thread. */
 void cw_http_multi_wake(struct cw_http_multi *multi) CW_NONNULL(1);
