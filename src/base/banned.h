@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+/* Its macros name strcpy and strncpy; only db/ may call what it declares. */
+#include <mysql.h>
 
 #undef alloca /* a macro of <stdlib.h> under _GNU_SOURCE; a macro cannot be poisoned */
 #pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok atoi atol atoll gets

@@ -4,7 +4,8 @@
  *
  * Every statement is a static const struct cw_query; its text is prepared once per connection. Values go in and out as
  * cw_value. Errors: 1213 and 1205 are CW_E_RETRY (only cw_tx_run answers them), lost connections CW_E_UNAVAILABLE,
- * duplicate keys CW_E_CONFLICT, anything else CW_E_IO with the MariaDB number in err->sys. SQL values never enter err.
+ * duplicate keys CW_E_CONFLICT, a statement over max_statement_time (30 s) CW_E_TIMEOUT, one over max_allowed_packet CW_E_TOO_BIG,
+ * anything else CW_E_IO with the MariaDB number in err->sys. SQL values never enter err.
  *
  * Connections: READ COMMITTED, utf8mb4, time_zone +00:00, STRICT_ALL_TABLES, no LOCAL INFILE, TLS verified on TCP.
  */
@@ -83,7 +84,8 @@ enum cw_code cw_db_get(struct cw_db_pool *pool, unsigned wait_ms, struct cw_db *
 /* NULL allowed. A broken connection is closed instead of kept; one in a transaction is rolled back (and that is a bug in debug builds). */
 void cw_db_put(struct cw_db *db);
 
-/* Runs a statement without rows. *ret_affected may be NULL. */
+/* Runs a statement without rows. *ret_affected (NULL allowed) counts the rows that an UPDATE's WHERE met, changed or not
+ * (CLIENT_FOUND_ROWS), so that 0 always means "no such row". */
 enum cw_code cw_db_exec(struct cw_db *db, const struct cw_query *query, const struct cw_value *params,
                         uint64_t *ret_affected, struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
 /* Runs a statement and brings all its rows into the arena; the SQL has a LIMIT. CW_E_TOO_BIG when the arena is full. No rows is CW_OK with count 0. */
@@ -94,17 +96,19 @@ enum cw_code cw_db_select(struct cw_db *db, const struct cw_query *query, const 
 enum cw_code cw_db_one(struct cw_db *db, const struct cw_query *query, const struct cw_value *params,
                        struct cw_arena *arena, const struct cw_value **ret_row, struct cw_err *err)
     CW_NONNULL(1, 2, 4, 5) CW_MUST_USE;
-/* Row by row, in constant memory: cells live until fn returns. fn ends the walk by another code than CW_OK, which is returned. */
+/* Row by row, in constant memory: cells live until fn returns; fn must not use the same connection. fn ends the walk by another code than CW_OK, which is returned. */
 typedef enum cw_code cw_db_row_fn(void *arg, const struct cw_value *row, struct cw_err *err);
 enum cw_code cw_db_each(struct cw_db *db, const struct cw_query *query, const struct cw_value *params, cw_db_row_fn *fn,
                         void *arg, struct cw_err *err) CW_NONNULL(1, 2, 4) CW_MUST_USE;
-/* One statement for `count` rows of parameters (Connector/C array binding), params row after row. All or nothing. */
+/* One statement for `count` rows of parameters (Connector/C array binding), params row after row. All or nothing: over 2,000 rows or 8 MiB
+ * it takes several requests and needs a transaction (CW_E_TOO_BIG outside of one). */
 enum cw_code cw_db_bulk(struct cw_db *db, const struct cw_query *query, const struct cw_value *params, size_t count,
                         uint64_t *ret_affected, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
 /* Runs fn inside a transaction: commits on CW_OK, rolls back on anything else, and runs fn again from its start, up to
  * 3 times with a short random pause, on CW_E_RETRY (deadlock, lock wait; also at commit). fn must have no effect outside the database, and must return
- * the first error it sees. Not nested. */
+ * the first error it sees: any statement error but CW_E_CONFLICT (that statement alone is undone) dooms the transaction, later statements are refused, and
+ * nothing can commit. Not nested. CW_E_UNAVAILABLE at commit: whether it happened is not known. */
 typedef enum cw_code cw_tx_fn(struct cw_db *db, void *arg, struct cw_err *err);
 enum cw_code cw_tx_run(struct cw_db *db, cw_tx_fn *fn, void *arg, struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
 /* Borrows a connection for one cw_tx_run; the usual way in. */
