@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pages. Templates (www/tpl, *.html) are parsed at start; text {{name}} is escaped for its place — element text, quoted attribute, or
- * URL in href/action/src — decided at parse time; there is no raw form. Logic: {{#name}}…{{/name}} (list or true), {{^name}}…{{/name}} (empty or false),
- * {{>file}} (include, bounded depth), {{t.key}} (a string of the page's language), {{t.key name}} is not there: strings with
- * places write {name} inside the locale text and take the value of that name from the page's values, escaped. A name or key that no value or locale has fails:
- * unknown keys at start, unknown names at render as a bug in debug builds and as an empty text otherwise.
+ * URL in href/action/src — decided at parse time; there is no raw form. Inline script and style are an error at start. Logic:
+ * {{#name}}…{{/name}} (a list's items, or true, or a text that is not empty), {{^name}}…{{/name}} (the opposite; also a name that the page has not),
+ * {{>file}} (include, bounded depth), {{! comment }}, {{t.key}} (a string of the page's language): strings with places write {name}
+ * inside the locale text and take the value of that name from the page's values, escaped. {{lang}} and {{dir}} are always there.
+ * A name or key that no value or locale has fails: unknown keys at start, unknown names at render as a bug in builds with the
+ * sanitizers and as an empty text otherwise.
  *
  * Locales: www/locales/<tag>.json, one flat object of texts; "_name" is the language's own name, "_dir" ltr or rtl. Every locale
  * must have exactly the keys of en.json, and each text the same {places}.

@@ -29,7 +29,8 @@ enum cw_input_kind {
     CW_IN_INT,       /* decimal, min..max */
     CW_IN_CHOICE     /* one of `choices`, a literal "a|b|c" */
 };
-/* One named input of a query or urlencoded form. Repeating a name, or a value that does not fit, is a 400 that names it. */
+/* One named input of a query or urlencoded form. Repeating a name, or a value that does not fit, is a 400 that names it. An empty
+ * value of an input that is not required counts as not sent, as browsers send fields that nobody filled in. */
 struct cw_input {
     const char *name;
     enum cw_input_kind kind;
@@ -70,8 +71,12 @@ struct cw_web_app {
     size_t route_count;
     enum cw_fault_style faults;          /* how the loop's own 4xx and 5xx look */
     unsigned threads;
+    int listen_fd;                       /* 0, where spawn-fcgi and systemd put it; tests use others */
+    const char *address_param;           /* FastCGI parameter with the browser's address; NULL: REMOTE_ADDR */
+    const char *doc_url;                 /* page about error codes; the code follows after '#' */
     void *context;                       /* handed out by cw_request_context */
-    /* Runs before the handler, after routing: keys, sessions, limits. Returns false when it has answered itself. May be NULL. */
+    /* Runs after routing and before body and inputs are looked at: keys, sessions, limits. It sees path variables, headers and
+     * cookies only. Returns false when it has answered itself. May be NULL. */
     bool (*before)(struct cw_request *request, struct cw_reply *reply);
     /* Writes an error page (CW_FAULT_PAGE). */
     void (*fault_page)(struct cw_request *request, struct cw_reply *reply, int status, const char *code);
@@ -121,11 +126,16 @@ void cw_reply_header(struct cw_reply *reply, const char *name, const char *value
 struct cw_str *cw_reply_body(struct cw_reply *reply) CW_RETURNS_NONNULL;
 void cw_reply_json(struct cw_reply *reply, int status);    /* content type; body was or will be written by the caller */
 void cw_reply_html(struct cw_reply *reply, int status);
+/* Where forms of this page may lead, as CSP form-action sources; 'self' when not called. Chromium enforces form-action on the
+ * redirects that follow a submission too, so a page whose form ends in a 303 to a portal or to return_url must name those. */
+void cw_reply_form_action(struct cw_reply *reply, const char *sources);
 /* 303 with an empty body. `url` is a validated absolute URL or a path of ours. */
 void cw_reply_see_other(struct cw_reply *reply, const char *url);
 /* The error envelope of the contract {"error":{type,code,message,param,doc_url,request_id}}, or the app's fault page. `message` is a
  * literal or built from literals; param NULL for null. The table in web/fault.c gives type and status of each code. */
 void cw_reply_fault(struct cw_reply *reply, const char *code, const char *param, const char *message);
+/* HTTP status of a code of the table; 0 for a code that it has not. */
+int cw_fault_status(const char *code) CW_NONNULL(1);
 /* The same from a code of ours: CW_E_UNAVAILABLE → 503 with Retry-After, CW_E_NOT_FOUND → resource_not_found … Logs err once. */
 void cw_reply_fault_code(struct cw_reply *reply, enum cw_code code, const struct cw_err *err);
 int cw_reply_get_status(const struct cw_reply *reply);
