@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The query plan of a pull: scopes granted ∩ what the server says it offers ∩ our table of searches, changed by the vendor profile. What is
+ * not asked stands in the plan too, with its reason, so that the receipt can tell it.
+ */
+#ifndef CW_FHIR_PLAN_H
+#define CW_FHIR_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/arena.h"
+#include "base/attr.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/span.h"
+#include "base/str.h"
+#include "fhir/capability.h"
+
+#define CW_PLAN_ITEMS_MAX 512u
+
+enum cw_plan_kind {
+    CW_PLAN_READ,       /* {base}/Patient/{id} */
+    CW_PLAN_SEARCH,     /* {base}/{type}?{param}={id}&{query} */
+    CW_PLAN_EVERYTHING  /* {base}/Patient/{id}/$everything */
+};
+
+/* Why a search is not made. */
+#define CW_PLAN_SKIP_SCOPE "no_scope"              /* not granted */
+#define CW_PLAN_SKIP_NOT_OFFERED "not_offered"     /* the CapabilityStatement does not list it, or not for searching */
+#define CW_PLAN_SKIP_NO_PATIENT "no_patient_param" /* it cannot be searched by patient */
+#define CW_PLAN_SKIP_VENDOR "vendor_profile"       /* the profile says not to ask */
+
+struct cw_plan_item {
+    enum cw_plan_kind kind;
+    const char *type;    /* NUL-terminated, in the arena or static */
+    const char *variant; /* "base", or the query that tells it from others of its type, such as "category=laboratory" */
+    const char *param;   /* "patient" or "beneficiary" */
+    const char *query;   /* without the patient; percent-encoded; may be empty */
+    const char *skip;    /* NULL: ask; else one of CW_PLAN_SKIP_… */
+    int fallback_of;     /* index of the item of which this is the second way: to be asked only when that one was refused (400, 403, 404, 422) or
+                            brought nothing. Asking it all the same brings no wrong result, only the same records again. -1: always asked. */
+};
+
+struct cw_plan {
+    struct cw_plan_item *items; /* in the order in which they are to be asked */
+    size_t count;
+};
+
+struct cw_plan_input {
+    struct cw_span granted;                 /* scopes, separated by blanks */
+    const struct cw_capability *capability; /* NULL: not known, take the table and learn from errors */
+    /* The profile's "pull" object, or NULL: {"searches": {TYPE: [QUERY…]}, "revinclude": false}. The list replaces the table's searches of
+     * that type; an empty list: not asked; types that the table lacks are added. Anything else in it is not for here. */
+    const json_t *pull;
+    int count;                              /* _count of a page; 0: leave out */
+    bool everything;                        /* ask Patient/$everything as well */
+};
+
+/* CW_E_TOO_BIG: over CW_PLAN_ITEMS_MAX; CW_E_KIND: `pull.searches` is not what is said above; CW_E_OOM. */
+enum cw_code cw_plan_make(const struct cw_plan_input *input, struct cw_arena *arena, struct cw_plan *ret, struct cw_err *err)
+    CW_NONNULL(1, 2, 3) CW_MUST_USE;
+
+/* Appends the plan as JSON: [{"kind","type","variant","query","skip"?,"fallback_of"?}…]. It names no patient. */
+enum cw_code cw_plan_emit(const struct cw_plan *plan, struct cw_str *out) CW_NONNULL(1, 2) CW_MUST_USE;
+
+/* Appends the first URL of an item that is asked. `base` may end in a slash or not. */
+enum cw_code cw_plan_url(const struct cw_plan_item *item, struct cw_span base, struct cw_span patient_id, struct cw_str *out)
+    CW_NONNULL(1, 4) CW_MUST_USE;
+
+/* The ladder after a refusal (smart-client-rules 7.2): appends `url` without the next thing that some servers refuse: first _include and _revinclude,
+ * then _count, then status. False, with nothing appended, when nothing is left to take away. */
+bool cw_plan_relax(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
+
+/* The types that the plan can ask for, for the scopes to request. */
+const char *const *cw_plan_types(size_t *ret_count) CW_NONNULL(1) CW_RETURNS_NONNULL;
+
+#endif

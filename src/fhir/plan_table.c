@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Order: who, what is paid for, what matters most to a reader first, big ones later; what few servers offer last. */
+#include "config.h"
+
+#include "fhir/plan_table.h"
+
+#include "base/attr.h"
+
+#define OBSERVATION(category) { "Observation", "category=" category, NULL, ROW_FALLBACK }
+
+const struct search_row cw_plan_rows[] = {
+    { "Coverage", "", NULL, 0 },
+    { "Coverage", "", "beneficiary", ROW_FALLBACK },
+    { "AllergyIntolerance", "", NULL, 0 },
+    { "Condition", "", NULL, 0 },
+    { "Condition", "category=problem-list-item", NULL, ROW_FALLBACK },
+    { "Condition", "category=encounter-diagnosis", NULL, ROW_FALLBACK },
+    { "Condition", "category=health-concern", NULL, ROW_FALLBACK },
+    { "MedicationRequest", "", NULL, ROW_MEDICATION },
+    { "MedicationRequest", "intent=order,plan", NULL, ROW_FALLBACK },
+    { "Immunization", "", NULL, 0 },
+    { "DocumentReference", "", NULL, 0 },
+    { "DocumentReference", "category=clinical-note", NULL, ROW_FALLBACK },
+    /* Patient alone is only MAY in US Core, by category is SHALL; but a category that we do not name would be missed. */
+    { "Observation", "", NULL, 0 },
+    OBSERVATION("laboratory"),
+    OBSERVATION("vital-signs"),
+    OBSERVATION("social-history"),
+    OBSERVATION("survey"),
+    OBSERVATION("exam"),
+    OBSERVATION("imaging"),
+    OBSERVATION("procedure"),
+    OBSERVATION("therapy"),
+    OBSERVATION("activity"),
+    OBSERVATION("sdoh"),
+    OBSERVATION("functional-status"),
+    OBSERVATION("disability-status"),
+    OBSERVATION("mental-health"),
+    OBSERVATION("cognitive-status"),
+    OBSERVATION("care-experience-preference"),
+    OBSERVATION("treatment-intervention-preference"),
+    OBSERVATION("core-characteristics"),
+    OBSERVATION("clinical-test"),
+    { "DiagnosticReport", "", NULL, 0 },
+    { "DiagnosticReport", "category=LAB", NULL, ROW_FALLBACK },
+    { "DiagnosticReport", "category=http%3A%2F%2Floinc.org%7CLP29684-5", NULL, ROW_FALLBACK },
+    { "DiagnosticReport", "category=http%3A%2F%2Floinc.org%7CLP29708-2", NULL, ROW_FALLBACK },
+    { "DiagnosticReport", "category=http%3A%2F%2Floinc.org%7CLP7839-6", NULL, ROW_FALLBACK },
+    { "Encounter", "", NULL, 0 },
+    { "Procedure", "", NULL, 0 },
+    /* Inactive teams and other plans exist too: the plain search first, what US Core obliges to as the second way. */
+    { "CarePlan", "", NULL, 0 },
+    { "CarePlan", "category=assess-plan", NULL, ROW_FALLBACK },
+    { "CareTeam", "", NULL, 0 },
+    { "CareTeam", "status=active", NULL, ROW_FALLBACK },
+    { "Goal", "", NULL, 0 },
+    { "Device", "", NULL, 0 },
+    { "ExplanationOfBenefit", "", NULL, 0 },
+    { "FamilyMemberHistory", "", NULL, 0 },
+    { "MedicationDispense", "", NULL, 0 },
+    { "QuestionnaireResponse", "", NULL, 0 },
+    { "RelatedPerson", "", NULL, 0 },
+    { "ServiceRequest", "", NULL, 0 },
+    { "Specimen", "", NULL, ROW_ADVERTISED },
+    { "EpisodeOfCare", "", NULL, ROW_ADVERTISED },
+    { "MedicationStatement", "", NULL, ROW_ADVERTISED },
+    { "MedicationAdministration", "", NULL, ROW_ADVERTISED },
+    { "ImagingStudy", "", NULL, ROW_ADVERTISED },
+    { "Media", "", NULL, ROW_ADVERTISED },
+    { "Flag", "", NULL, ROW_ADVERTISED },
+    { "Consent", "", NULL, ROW_ADVERTISED },
+    { "Composition", "", NULL, ROW_ADVERTISED },
+    { "ClinicalImpression", "", NULL, ROW_ADVERTISED },
+    { "AdverseEvent", "", "subject", ROW_ADVERTISED },
+    { "RiskAssessment", "", NULL, ROW_ADVERTISED },
+    { "NutritionOrder", "", NULL, ROW_ADVERTISED },
+    { "DeviceUseStatement", "", NULL, ROW_ADVERTISED },
+    { "DeviceRequest", "", NULL, ROW_ADVERTISED },
+    { "SupplyDelivery", "", NULL, ROW_ADVERTISED },
+    { "SupplyRequest", "", "subject", ROW_ADVERTISED },
+    { "Claim", "", NULL, ROW_ADVERTISED },
+    { "ClaimResponse", "", NULL, ROW_ADVERTISED },
+    { "Communication", "", NULL, ROW_ADVERTISED },
+    { "BodyStructure", "", NULL, ROW_ADVERTISED },
+};
+
+const size_t cw_plan_row_count = CW_ARRAY_LEN(cw_plan_rows);
