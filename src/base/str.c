@@ -55,7 +55,7 @@ void cw_str_clear(struct cw_str *s)
     s->code = CW_OK;
 }
 
-static enum cw_code fault(struct cw_str *s, enum cw_code code)
+enum cw_code cw_str_fail(struct cw_str *s, enum cw_code code)
 {
     drop_buffer(s);
     s->code = code;
@@ -86,7 +86,7 @@ char *cw_str_reserve(struct cw_str *s, size_t extra)
         return NULL;
     }
     if (extra > s->max - s->len) {
-        (void)fault(s, CW_E_TOO_BIG);
+        (void)cw_str_fail(s, CW_E_TOO_BIG);
         return NULL;
     }
     size_t need = s->len + extra + 1;
@@ -96,7 +96,7 @@ char *cw_str_reserve(struct cw_str *s, size_t extra)
         cap = cap < need ? need : cap;
         char *buf = grow_buffer(s, cap);
         if (buf == NULL) {
-            (void)fault(s, CW_E_OOM);
+            (void)cw_str_fail(s, CW_E_OOM);
             return NULL;
         }
         s->buf = buf;
@@ -169,7 +169,7 @@ enum cw_code cw_str_addf(struct cw_str *s, const char *format, ...)
     int len = vsnprintf(NULL, 0, format, args);
     va_end(args);
     if (len < 0) {
-        return fault(s, CW_E_TOO_BIG);
+        return cw_str_fail(s, CW_E_TOO_BIG);
     }
     char *at = cw_str_reserve(s, (size_t)len);
     if (at == NULL) {

@@ -48,6 +48,8 @@ void cw_str_grow_by(struct cw_str *s, size_t written) CW_NONNULL(1);
 /* Shortens the content to its first `len` bytes; nothing when it is that short already. */
 void cw_str_cut(struct cw_str *s, size_t len) CW_NONNULL(1);
 
+/* Frees the content and makes `code` the sticky fault; for builders whose own fault is the string's. Returns the code. */
+enum cw_code cw_str_fail(struct cw_str *s, enum cw_code code) CW_NONNULL(1);
 /* The fault so far, CW_OK when none. */
 enum cw_code cw_str_code(const struct cw_str *s) CW_NONNULL(1) CW_MUST_USE;
 /* Content as a C string; "" when empty. Valid until the next change. */
