@@ -205,10 +205,10 @@ static void handle(struct cw_request *request, struct cw_reply *reply)
     }
 }
 
-void cw_request_serve(const struct cw_web_app *app, struct cw_arena *arena, struct cw_wire *wire, bool busy)
+void cw_request_serve(const struct cw_place_of_work *at, struct cw_wire *wire, bool busy)
 {
     int64_t started_us = cw_monotonic_us();
-    struct cw_request request = { .app = app, .arena = arena, .wire = wire };
+    struct cw_request request = { .app = at->app, .arena = at->arena, .wire = wire, .thread = at->thread };
     struct cw_reply reply;
     cw_reply_init(&reply, &request);
     make_id(request.id);
@@ -216,7 +216,7 @@ void cw_request_serve(const struct cw_web_app *app, struct cw_arena *arena, stru
     read_method(&request);
     if (busy) {
         cw_wire_drop(wire);
-        app->busy(&request, &reply);
+        at->app->busy(&request, &reply);
     } else {
         handle(&request, &reply);
     }
@@ -241,6 +241,11 @@ const struct cw_route *cw_request_route(const struct cw_request *request)
 void *cw_request_context(const struct cw_request *request)
 {
     return request->app->context;
+}
+
+void *cw_request_thread(const struct cw_request *request)
+{
+    return request->thread;
 }
 
 struct cw_arena *cw_request_arena(struct cw_request *request)

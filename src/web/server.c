@@ -173,25 +173,45 @@ static void count_in(struct server *server)
     }
 }
 
+/* What a thread needs before it can take a request; false when something of it cannot be had. */
+static bool furnish(const struct cw_web_app *app, struct cw_wire *wire, struct cw_place_of_work *at)
+{
+    *at = (struct cw_place_of_work){ .app = app, .arena = cw_arena_new(CW_REQUEST_ARENA_MAX) };
+    if (at->arena == NULL || FCGX_InitRequest(&wire->fcgx, app->listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+        return false;
+    }
+    if (app->thread_new != NULL) {
+        at->thread = app->thread_new(app->context);
+        return at->thread != NULL;
+    }
+    return true;
+}
+
+static void clear_out(struct cw_place_of_work *at)
+{
+    if (at->app->thread_free != NULL && at->thread != NULL) {
+        at->app->thread_free(at->thread);
+    }
+    cw_arena_free(at->arena);
+}
+
 static void *work(void *arg)
 {
     struct server *server = arg;
-    struct cw_wire wire;
-    struct cw_arena *arena = cw_arena_new(CW_REQUEST_ARENA_MAX);
-    if (arena == NULL || FCGX_InitRequest(&wire.fcgx, server->app->listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) != 0) {
+    struct cw_wire wire = { .fcgx = { .ipcFd = -1 } };
+    struct cw_place_of_work at;
+    if (!furnish(server->app, &wire, &at)) {
         cw_log(CW_LOG_ERR, "web.thread_failed");
         cw_stop_ask();
-        cw_arena_free(arena);
-        return NULL;
     }
     while (next_request(server, &wire)) {
         count_in(server);
-        cw_request_serve(server->app, arena, &wire, false);
-        cw_arena_clear(arena);
+        cw_request_serve(&at, &wire, false);
+        cw_arena_clear(at.arena);
         atomic_fetch_sub(&server->in_hand, 1);
     }
     FCGX_Free(&wire.fcgx, 1);
-    cw_arena_free(arena);
+    clear_out(&at);
     return NULL;
 }
 
@@ -202,14 +222,14 @@ static bool is_full(struct server *server)
     return atomic_load(&server->in_hand) >= server->app->threads;
 }
 
-static void serve_busy(struct server *server, struct cw_arena *arena, struct cw_wire *wire)
+static void serve_busy(struct server *server, const struct cw_place_of_work *at, struct cw_wire *wire)
 {
     bool ready;
     while (is_full(server) && wait_for(server->app->listen_fd, BUSY_AFTER_MS, &ready)) {
         if (ready && is_full(server) && accept_request(wire) == TAKEN) {
-            cw_request_serve(server->app, arena, wire, true);
+            cw_request_serve(at, wire, true);
             FCGX_Finish_r(&wire->fcgx);
-            cw_arena_clear(arena);
+            cw_arena_clear(at->arena);
         }
     }
 }
@@ -217,20 +237,20 @@ static void serve_busy(struct server *server, struct cw_arena *arena, struct cw_
 static void watch(struct server *server)
 {
     struct cw_wire wire;
-    struct cw_arena *arena = cw_arena_new(CW_REQUEST_ARENA_MAX);
+    struct cw_place_of_work at = { .app = server->app, .arena = cw_arena_new(CW_REQUEST_ARENA_MAX) };
     bool ready;
-    bool helps = server->app->busy != NULL && arena != NULL &&
+    bool helps = server->app->busy != NULL && at.arena != NULL &&
                  FCGX_InitRequest(&wire.fcgx, server->app->listen_fd, FCGI_FAIL_ACCEPT_ON_INTR) == 0;
     while (wait_for(helps ? server->full_fd : -1, -1, &ready)) {
         uint64_t count;
         if (ready && read(server->full_fd, &count, sizeof count) > 0 && wait_for(-1, BUSY_AFTER_MS, &ready)) {
-            serve_busy(server, arena, &wire);
+            serve_busy(server, &at, &wire);
         }
     }
     if (helps) {
         FCGX_Free(&wire.fcgx, 1);
     }
-    cw_arena_free(arena);
+    cw_arena_free(at.arena);
 }
 
 /* --- start and stop --- */

@@ -75,6 +75,10 @@ struct cw_web_app {
     const char *address_param;           /* FastCGI parameter with the browser's address; NULL: REMOTE_ADDR */
     const char *doc_url;                 /* page about error codes; the code follows after '#' */
     void *context;                       /* handed out by cw_request_context */
+    /* What each thread keeps for itself (an HTTP handle): made at its start from `context`, handed out by cw_request_thread. Both
+     * may be NULL; NULL from thread_new stops the program. */
+    void *(*thread_new)(void *context);
+    void (*thread_free)(void *thread);
     /* Runs after routing and before body and inputs are looked at: keys, sessions, limits. It sees path variables, headers and
      * cookies only. Returns false when it has answered itself. May be NULL. */
     bool (*before)(struct cw_request *request, struct cw_reply *reply);
@@ -93,6 +97,7 @@ enum cw_code cw_web_run(const struct cw_web_app *app, struct cw_err *err) CW_NON
 /* --- the request --- */
 const struct cw_route *cw_request_route(const struct cw_request *request);
 void *cw_request_context(const struct cw_request *request);          /* app->context */
+void *cw_request_thread(const struct cw_request *request);           /* what app->thread_new gave; NULL in busy() */
 struct cw_arena *cw_request_arena(struct cw_request *request);
 unsigned cw_request_method(const struct cw_request *request);
 /* Our id of this request, a UUID; also the X-Request-Id header of the answer. */

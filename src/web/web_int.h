@@ -78,6 +78,7 @@ struct cw_request {
     struct cw_str body;
     json_t *json;
     void *state;
+    void *thread;
     unsigned method; /* 0: one that we do not know */
     bool head;
     char id[37];
@@ -104,8 +105,13 @@ void cw_reply_release(struct cw_reply *reply) CW_NONNULL(1);
 /* Sends what the handler left, unless it streamed. */
 void cw_reply_finish(struct cw_reply *reply) CW_NONNULL(1);
 
+/* Where a request is served: `thread` is the program's own part. */
+struct cw_place_of_work {
+    const struct cw_web_app *app;
+    struct cw_arena *arena;
+    void *thread;
+};
 /* Handles one request that is on the wire, from routing to the last byte, and logs it. `busy`: by app->busy alone. */
-void cw_request_serve(const struct cw_web_app *app, struct cw_arena *arena, struct cw_wire *wire, bool busy)
-    CW_NONNULL(1, 2, 3);
+void cw_request_serve(const struct cw_place_of_work *at, struct cw_wire *wire, bool busy) CW_NONNULL(1, 2);
 
 #endif
