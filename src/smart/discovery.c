@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Discovery. A document is believed by its content alone: it must be a JSON object with two usable endpoints. Endpoints that are
+ * absolute are kept letter by letter, since the token endpoint's text is the audience of a client assertion.
+ */
+#include "config.h"
+
+#include "smart/discovery.h"
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "net/url.h"
+#include "smart/profile.h"
+#include "smart/scope.h"
+#include "vault/jose.h"
+
+#define OAUTH_URIS "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+
+const char *cw_discovery_found_name(enum cw_discovery_found found)
+{
+    static const char *const names[] = { "well_known", "origin", "capability" };
+    return names[found];
+}
+
+static enum cw_code oom(struct cw_err *err)
+{
+    return cw_err_set(err, CW_E_OOM, "discovery", "out of memory");
+}
+
+/* The FHIR base with one trailing slash, so that relative URLs of the document resolve below it. */
+static enum cw_code parse_base(const char *base, struct cw_url **ret_url, struct cw_err *err)
+{
+    CW_AUTO_STR text;
+    cw_str_init(&text, CW_LINK_MAX);
+    struct cw_span span = cw_span_cstr(base);
+    while (cw_span_ends(span, CW_SPAN("/"))) {
+        span.len--;
+    }
+    (void)cw_str_add_span(&text, span);
+    (void)cw_str_add_char(&text, '/');
+    return cw_str_code(&text) == CW_OK ? cw_url_parse(cw_str_span(&text), ret_url, err)
+                                       : cw_err_set(err, CW_E_SYNTAX, "discovery", "the base is too long");
+}
+
+/* An endpoint as absolute URL in the arena; "" when it is missing or no good. http only where the base is http too (the operator's list decides whether it
+ * is ever called). NULL when out of memory. */
+static const char *endpoint(struct cw_span text, const struct cw_url *base, struct cw_arena *arena)
+{
+    text = cw_span_trim(text);
+    if (text.len == 0 || text.len > CW_URL_MAX) {
+        return "";
+    }
+    struct cw_url *url = NULL;
+    if (cw_url_resolve(base, text, &url, NULL) != CW_OK) {
+        return "";
+    }
+    bool absolute = cw_span_eq_nocase(cw_span_upto(text, 4), CW_SPAN("http"));
+    struct cw_span kept = absolute ? text : cw_span_cstr(cw_url_text(url));
+    bool secure = strcmp(cw_url_scheme(url), "https") == 0 || strcmp(cw_url_scheme(base), "http") == 0;
+    struct cw_url *again = NULL;
+    const char *result = "";
+    if (secure && kept.len <= CW_URL_MAX && cw_url_parse(kept, &again, NULL) == CW_OK) {
+        result = cw_arena_text(arena, kept);
+    }
+    cw_url_free(again);
+    cw_url_free(url);
+    return result;
+}
+
+static const char *plain_text(struct cw_span text, struct cw_arena *arena)
+{
+    if (text.len == 0 || text.len > CW_URL_MAX || cw_utf8_has_control(text)) {
+        return "";
+    }
+    return cw_arena_text(arena, text);
+}
+
+static bool has_word(const json_t *list, const char *word)
+{
+    size_t at;
+    json_t *item;
+    json_array_foreach(list, at, item) {
+        if (json_is_string(item) && strcmp(json_string_value(item), word) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool read_scopes(const json_t *list, struct cw_arena *arena, struct cw_discovery *d)
+{
+    size_t count = json_array_size(list);
+    count = count > CW_SCOPES_MAX ? CW_SCOPES_MAX : count;
+    struct cw_span *scopes = cw_arena_array(arena, count + 1, sizeof *scopes);
+    if (scopes == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const json_t *item = json_array_get(list, i);
+        struct cw_span text = cw_span_of(json_string_value(item), json_string_length(item));
+        if (text.ptr == NULL || text.len == 0 || cw_span_find(text, ' ') < text.len || cw_utf8_has_control(text)) {
+            continue;
+        }
+        scopes[d->scope_count] = cw_arena_span(arena, text);
+        if (scopes[d->scope_count].ptr == NULL) {
+            return false;
+        }
+        d->scope_count++;
+    }
+    d->scopes = scopes;
+    return true;
+}
+
+static void read_lists(const json_t *root, struct cw_discovery *d)
+{
+    static const char *const capabilities[] = { "launch-standalone", "context-standalone-patient", "permission-patient",
+                                                "permission-offline", "permission-v1", "permission-v2", "authorize-post",
+                                                "sso-openid-connect" };
+    const json_t *list = json_object_get(root, "capabilities");
+    for (unsigned i = 0; i < CW_ARRAY_LEN(capabilities); i++) {
+        d->capabilities |= has_word(list, capabilities[i]) ? 1u << i : 0;
+    }
+    static const enum cw_auth_method methods[] = { CW_AUTH_NONE, CW_AUTH_BASIC, CW_AUTH_POST, CW_AUTH_KEY_JWT };
+    list = json_object_get(root, "token_endpoint_auth_methods_supported");
+    for (size_t i = 0; i < CW_ARRAY_LEN(methods); i++) {
+        d->auth_methods |= has_word(list, cw_auth_method_name(methods[i])) ? 1u << methods[i] : 0;
+    }
+    list = json_object_get(root, "token_endpoint_auth_signing_alg_values_supported");
+    for (unsigned alg = 0; alg < CW_ALG__COUNT; alg++) {
+        d->auth_algs |= has_word(list, cw_jose_alg_name((enum cw_jose_alg)alg)) ? 1u << alg : 0;
+    }
+    list = json_object_get(root, "code_challenge_methods_supported");
+    d->pkce_told = json_is_array(list);
+    d->pkce_s256 = has_word(list, "S256");
+    d->iss_parameter = json_is_true(json_object_get(root, "authorization_response_iss_parameter_supported"));
+}
+
+static enum cw_code check(const struct cw_discovery *d, struct cw_err *err)
+{
+    const char *const all[] = { d->issuer, d->authorization_endpoint, d->token_endpoint, d->revocation_endpoint,
+                                d->introspection_endpoint, d->registration_endpoint, d->management_endpoint, d->jwks_uri };
+    for (size_t i = 0; i < CW_ARRAY_LEN(all); i++) {
+        if (all[i] == NULL) {
+            return oom(err);
+        }
+    }
+    if (d->authorization_endpoint[0] == '\0' || d->token_endpoint[0] == '\0') {
+        return cw_err_set(err, CW_E_MISSING, "discovery", "no usable authorization_endpoint and token_endpoint");
+    }
+    return CW_OK;
+}
+
+enum cw_code cw_discovery_parse(struct cw_span body, const char *base, struct cw_arena *arena,
+                                struct cw_discovery *ret_discovery, struct cw_err *err)
+{
+    struct cw_url *url = NULL;
+    CW_AUTO_JSON *root = NULL;
+    enum cw_code rc = parse_base(base, &url, err);
+    if (rc == CW_OK) {
+        struct cw_json_limits limits = { CW_DISCOVERY_MAX, CW_JSON_DEPTH_MAX, CW_JSON_DUPLICATES_TOO };
+        rc = cw_json_parse(cw_span_trim(body), limits, &root, err);
+    }
+    if (rc != CW_OK) {
+        cw_url_free(url);
+        return rc;
+    }
+    struct cw_discovery d = {
+        .found = CW_FOUND_WELL_KNOWN,
+        .issuer = plain_text(cw_json_peek_text(root, "issuer"), arena),
+        .authorization_endpoint = endpoint(cw_json_peek_text(root, "authorization_endpoint"), url, arena),
+        .token_endpoint = endpoint(cw_json_peek_text(root, "token_endpoint"), url, arena),
+        .revocation_endpoint = endpoint(cw_json_peek_text(root, "revocation_endpoint"), url, arena),
+        .introspection_endpoint = endpoint(cw_json_peek_text(root, "introspection_endpoint"), url, arena),
+        .registration_endpoint = endpoint(cw_json_peek_text(root, "registration_endpoint"), url, arena),
+        .management_endpoint = endpoint(cw_json_peek_text(root, "management_endpoint"), url, arena),
+        .jwks_uri = endpoint(cw_json_peek_text(root, "jwks_uri"), url, arena),
+    };
+    cw_url_free(url);
+    read_lists(root, &d);
+    rc = read_scopes(json_object_get(root, "scopes_supported"), arena, &d) ? check(&d, err) : oom(err);
+    if (rc == CW_OK) {
+        *ret_discovery = d;
+    }
+    return rc;
+}
+
+/* The first element of `list` whose member `name` is `value`. */
+static const json_t *find_by(const json_t *list, const char *name, const char *value)
+{
+    size_t at;
+    json_t *item;
+    json_array_foreach(list, at, item) {
+        if (cw_span_eq_cstr(cw_json_peek_text(item, name), value)) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
+static const char *oauth_uri(const json_t *extension, const char *name, const struct cw_url *base, struct cw_arena *arena)
+{
+    const json_t *part = find_by(json_object_get(extension, "extension"), "url", name);
+    return endpoint(cw_json_peek_text(part, "valueUri"), base, arena);
+}
+
+enum cw_code cw_discovery_parse_capability(struct cw_span body, const char *base, struct cw_arena *arena,
+                                           struct cw_discovery *ret_discovery, struct cw_err *err)
+{
+    struct cw_url *url = NULL;
+    CW_AUTO_JSON *root = NULL;
+    enum cw_code rc = parse_base(base, &url, err);
+    if (rc == CW_OK) {
+        struct cw_json_limits limits = { CW_CAPABILITY_MAX, CW_JSON_DEPTH_MAX, CW_JSON_DUPLICATES_TOO };
+        rc = cw_json_parse(cw_span_trim(body), limits, &root, err);
+    }
+    if (rc != CW_OK) {
+        cw_url_free(url);
+        return rc;
+    }
+    const json_t *rest = find_by(json_object_get(root, "rest"), "mode", "server");
+    const json_t *security = json_object_get(rest, "security");
+    const json_t *uris = find_by(json_object_get(security, "extension"), "url", OAUTH_URIS);
+    struct cw_discovery d = {
+        .found = CW_FOUND_CAPABILITY,
+        .issuer = "",
+        .jwks_uri = "",
+        .authorization_endpoint = oauth_uri(uris, "authorize", url, arena),
+        .token_endpoint = oauth_uri(uris, "token", url, arena),
+        .revocation_endpoint = oauth_uri(uris, "revoke", url, arena),
+        .introspection_endpoint = oauth_uri(uris, "introspect", url, arena),
+        .registration_endpoint = oauth_uri(uris, "register", url, arena),
+        .management_endpoint = oauth_uri(uris, "manage", url, arena),
+    };
+    cw_url_free(url);
+    rc = check(&d, err);
+    if (rc == CW_OK) {
+        *ret_discovery = d;
+    }
+    return rc;
+}
+
+struct try {
+    const char *url;
+    const char *accept;
+    size_t body_max;
+    enum cw_discovery_found found;
+};
+
+static enum cw_code one_try(struct cw_http *http, const struct try *try, const char *base, struct cw_arena *arena,
+                            struct cw_discovery *ret, struct cw_err *err)
+{
+    struct cw_http_response response;
+    cw_http_response_init(&response);
+    struct cw_http_request request = { .url = try->url, .accept = try->accept, .body_max = try->body_max,
+                                       .redirects = CW_REDIRECTS_MAX };
+    enum cw_code rc = cw_http_perform(http, &request, &response, err);
+    if (rc == CW_OK && response.status != 200) {
+        rc = cw_err_sys(err, CW_E_UPSTREAM, (int)response.status, "discovery", "answered with status %ld", response.status);
+    }
+    if (rc == CW_OK) {
+        struct cw_span body = cw_str_span(&response.body);
+        rc = try->found == CW_FOUND_CAPABILITY ? cw_discovery_parse_capability(body, base, arena, ret, err)
+                                               : cw_discovery_parse(body, base, arena, ret, err);
+    }
+    if (rc == CW_OK) {
+        ret->found = try->found;
+    }
+    cw_http_response_release(&response);
+    return rc;
+}
+
+/* Another document of the same host cannot be had either. */
+static bool is_hopeless(enum cw_code rc)
+{
+    return rc == CW_E_BLOCKED || rc == CW_E_UNAVAILABLE || rc == CW_E_TIMEOUT || rc == CW_E_OOM;
+}
+
+static enum cw_code make_tries(const struct cw_url *base, struct cw_str text[3], struct try tries[3], struct cw_err *err)
+{
+    static const char well_known[] = ".well-known/smart-configuration";
+    (void)cw_str_addf(&text[0], "%s%s", cw_url_text(base), well_known);
+    (void)cw_url_origin(base, &text[1]);
+    (void)cw_str_addf(&text[1], "/%s", well_known);
+    (void)cw_str_addf(&text[2], "%smetadata", cw_url_text(base));
+    for (unsigned i = 0; i < 3; i++) {
+        if (cw_str_code(&text[i]) != CW_OK) {
+            return cw_err_set(err, CW_E_SYNTAX, "discovery", "the base is too long");
+        }
+    }
+    tries[0] = (struct try){ cw_str_cstr(&text[0]), NULL, CW_DISCOVERY_MAX, CW_FOUND_WELL_KNOWN };
+    tries[1] = (struct try){ cw_str_cstr(&text[1]), NULL, CW_DISCOVERY_MAX, CW_FOUND_ORIGIN };
+    tries[2] = (struct try){ cw_str_cstr(&text[2]), "application/fhir+json", CW_CAPABILITY_MAX, CW_FOUND_CAPABILITY };
+    return CW_OK;
+}
+
+enum cw_code cw_smart_discover(struct cw_http *http, const char *base, struct cw_arena *arena,
+                               struct cw_discovery *ret_discovery, struct cw_err *err)
+{
+    struct cw_url *url = NULL;
+    struct cw_str text[3];
+    struct try tries[3];
+    for (unsigned i = 0; i < 3; i++) {
+        cw_str_init(&text[i], CW_LINK_MAX);
+    }
+    enum cw_code rc = parse_base(base, &url, err);
+    if (rc == CW_OK) {
+        rc = make_tries(url, text, tries, err);
+    }
+    bool tried = false;
+    for (unsigned i = 0; rc == CW_OK && i < 3; i++) {
+        if (i == 1 && strcmp(tries[0].url, tries[1].url) == 0) {
+            continue;
+        }
+        rc = one_try(http, &tries[i], base, arena, ret_discovery, err);
+        if (rc == CW_OK || is_hopeless(rc)) {
+            tried = false;
+            break;
+        }
+        tried = true;
+        rc = CW_OK;
+    }
+    if (tried) {
+        rc = cw_err_set(err, CW_E_UPSTREAM, "discovery", "no SMART configuration at the base, its origin or in /metadata");
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        cw_str_release(&text[i]);
+    }
+    cw_url_free(url);
+    return rc;
+}
+
+static bool same_host(const char *a, const char *b)
+{
+    if (a[0] == '\0' || b[0] == '\0') {
+        return a[0] == b[0];
+    }
+    struct cw_url *left = NULL;
+    struct cw_url *right = NULL;
+    bool parsed = cw_url_parse(cw_span_cstr(a), &left, NULL) == CW_OK && cw_url_parse(cw_span_cstr(b), &right, NULL) == CW_OK;
+    bool same = parsed ? strcmp(cw_url_host(left), cw_url_host(right)) == 0 && cw_url_port(left) == cw_url_port(right)
+                       : strcmp(a, b) == 0;
+    cw_url_free(left);
+    cw_url_free(right);
+    return same;
+}
+
+bool cw_discovery_same_hosts(const struct cw_discovery *pinned, const struct cw_discovery *now)
+{
+    return strcmp(pinned->issuer, now->issuer) == 0 &&
+           same_host(pinned->authorization_endpoint, now->authorization_endpoint) &&
+           same_host(pinned->token_endpoint, now->token_endpoint);
+}
