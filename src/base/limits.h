@@ -50,6 +50,9 @@
 #define CW_PAGES_MAX 2000u                     /* pages of one search */
 #define CW_ERROR_TEXT_MAX 500u                 /* error_description, kept encrypted for the operator */
 
+/* --- our own files --- */
+#define CW_CONFIG_FILE_MAX (64u * 1024u)
+
 /* --- catalogue files --- */
 #define CW_CATALOG_FILE_MAX (256u * 1024u * 1024u)
 #define CW_SOURCE_NAME_MAX 512u

@@ -81,12 +81,15 @@ enum cw_code cw_config_load(const char *path, struct cw_config **ret_config, str
 enum cw_code cw_config_parse(struct cw_span text, struct cw_config **ret_config, struct cw_err *err)
     CW_NONNULL(2) CW_MUST_USE;
 
-/* Values with defaults applied. Asking with the wrong kind is a bug. Text is "" when optional and not given. */
+/* Values with defaults applied. Asking with the wrong kind is a bug. Text is "" when optional and not given. log_level is both a text
+ * and, as a number, an enum cw_log_level. */
 const char *cw_config_text(const struct cw_config *config, enum cw_config_key key) CW_RETURNS_NONNULL;
 int64_t cw_config_int(const struct cw_config *config, enum cw_config_key key);
 bool cw_config_bool(const struct cw_config *config, enum cw_config_key key);
 
 /* The whole configuration in effect, as an INI file with docs; secrets' paths are shown, never their content. */
 enum cw_code cw_config_show(const struct cw_config *config, struct cw_str *out) CW_NONNULL(1, 2);
+/* conf/chartway.conf.example: the same from the table alone, defaults as comments. */
+enum cw_code cw_config_example(struct cw_str *out) CW_NONNULL(1);
 
 #endif
