@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sums over the tasks, written as they are met: a pull has at most some thousand tasks over some thirty types. */
+#include "config.h"
+
+#include "fhir/receipt.h"
+
+#include <string.h>
+
+#include "base/jsonw.h"
+
+/* The tasks that a sum is made of: those of one kind, or of one type among the searches and reads. */
+struct choice {
+    const char *kind;     /* NULL: searches and reads */
+    struct cw_span type;  /* absent: any */
+};
+
+static bool is_query(const struct cw_receipt_task *task)
+{
+    return strcmp(task->kind, "search") == 0 || strcmp(task->kind, "read") == 0;
+}
+
+static bool chosen(const struct choice *choice, const struct cw_receipt_task *task)
+{
+    bool kind = choice->kind == NULL ? is_query(task) : strcmp(task->kind, choice->kind) == 0;
+    return kind && (choice->type.ptr == NULL || cw_span_eq(choice->type, task->type));
+}
+
+struct sum {
+    uint64_t requests, pages, received, stored, unchanged, bytes;
+    int64_t total;        /* of those that told one; -1: none did */
+    bool complete;        /* every task is done or was left out on purpose */
+    size_t problems;
+};
+
+static void add(struct sum *sum, const struct cw_receipt_task *task)
+{
+    sum->requests += task->requests;
+    sum->pages += task->pages;
+    sum->received += task->received;
+    sum->stored += task->stored;
+    sum->unchanged += task->unchanged;
+    sum->bytes += task->bytes;
+    if (task->total >= 0) {
+        sum->total = sum->total < 0 ? task->total : sum->total + task->total;
+    }
+    if (strcmp(task->status, "done") != 0) {
+        sum->problems++;
+        sum->complete = sum->complete && strcmp(task->status, "skipped") == 0;
+    }
+}
+
+static struct sum sum_of(const struct cw_receipt *receipt, const struct choice *choice)
+{
+    struct sum sum = { .total = -1, .complete = true };
+    for (size_t i = 0; i < receipt->count; i++) {
+        if (chosen(choice, &receipt->tasks[i])) {
+            add(&sum, &receipt->tasks[i]);
+        }
+    }
+    return sum;
+}
+
+static void emit_counts(struct cw_jsonw *w, const struct sum *sum)
+{
+    cw_jsonw_key_int(w, "requests", (int64_t)sum->requests);
+    cw_jsonw_key_int(w, "pages", (int64_t)sum->pages);
+    cw_jsonw_key_int(w, "received", (int64_t)sum->received);
+    cw_jsonw_key_int(w, "stored", (int64_t)sum->stored);
+    cw_jsonw_key_int(w, "unchanged", (int64_t)sum->unchanged);
+    cw_jsonw_key_int(w, "bytes", (int64_t)sum->bytes);
+}
+
+static bool same_problem(const struct cw_receipt_task *a, const struct cw_receipt_task *b)
+{
+    return strcmp(a->status, b->status) == 0 && cw_span_eq(a->code, b->code) && a->http_status == b->http_status;
+}
+
+/* How many tasks of the choice share this one's problem; 0 when an earlier one has told it already. */
+static size_t problem_count(const struct cw_receipt *receipt, const struct choice *choice, size_t at)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < receipt->count; i++) {
+        if (chosen(choice, &receipt->tasks[i]) && same_problem(&receipt->tasks[i], &receipt->tasks[at])) {
+            if (i < at) {
+                return 0;
+            }
+            count++;
+        }
+    }
+    return count;
+}
+
+static void emit_problems(struct cw_jsonw *w, const struct cw_receipt *receipt, const struct choice *choice)
+{
+    cw_jsonw_key(w, "problems");
+    cw_jsonw_open_array(w);
+    for (size_t i = 0; i < receipt->count; i++) {
+        const struct cw_receipt_task *task = &receipt->tasks[i];
+        if (!chosen(choice, task) || strcmp(task->status, "done") == 0) {
+            continue;
+        }
+        size_t count = problem_count(receipt, choice, i);
+        if (count == 0) {
+            continue;
+        }
+        cw_jsonw_open_object(w);
+        cw_jsonw_key_cstr(w, "status", task->status);
+        cw_jsonw_key_text(w, "code", task->code);
+        if (task->http_status > 0) {
+            cw_jsonw_key_int(w, "http_status", task->http_status);
+        }
+        cw_jsonw_key_int(w, "count", (int64_t)count);
+        cw_jsonw_close_object(w);
+    }
+    cw_jsonw_close_array(w);
+}
+
+static void emit_sum(struct cw_jsonw *w, const struct cw_receipt *receipt, const struct choice *choice)
+{
+    struct sum sum = sum_of(receipt, choice);
+    emit_counts(w, &sum);
+    if (sum.total >= 0) {
+        cw_jsonw_key_int(w, "total", sum.total);
+    }
+    cw_jsonw_key_bool(w, "complete", sum.complete);
+    if (sum.problems > 0) {
+        emit_problems(w, receipt, choice);
+    }
+}
+
+static bool first_of_type(const struct cw_receipt *receipt, size_t at)
+{
+    for (size_t i = 0; i < at; i++) {
+        if (is_query(&receipt->tasks[i]) && cw_span_eq(receipt->tasks[i].type, receipt->tasks[at].type)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void emit_types(struct cw_jsonw *w, const struct cw_receipt *receipt)
+{
+    cw_jsonw_key(w, "types");
+    cw_jsonw_open_array(w);
+    for (size_t i = 0; i < receipt->count; i++) {
+        if (is_query(&receipt->tasks[i]) && first_of_type(receipt, i)) {
+            cw_jsonw_open_object(w);
+            cw_jsonw_key_text(w, "type", receipt->tasks[i].type);
+            emit_sum(w, receipt, &(struct choice){ .type = receipt->tasks[i].type });
+            cw_jsonw_close_object(w);
+        }
+    }
+    cw_jsonw_close_array(w);
+}
+
+static bool has_word(struct cw_span words, struct cw_span wanted)
+{
+    struct cw_span word;
+    while (cw_span_word(&words, &word)) {
+        if (cw_span_eq(word, wanted)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The words of a list that are not in `but`, as an array. */
+static void emit_words(struct cw_jsonw *w, const char *key, struct cw_span words, struct cw_span but)
+{
+    cw_jsonw_key(w, key);
+    cw_jsonw_open_array(w);
+    struct cw_span word;
+    while (cw_span_word(&words, &word)) {
+        if (!has_word(but, word)) {
+            cw_jsonw_text(w, word);
+        }
+    }
+    cw_jsonw_close_array(w);
+}
+
+enum cw_code cw_receipt_emit(const struct cw_receipt *receipt, struct cw_str *out)
+{
+    struct cw_span none = { NULL, 0 };
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, out);
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key_cstr(&w, "status", receipt->status);
+    if (receipt->failure.ptr != NULL) {
+        cw_jsonw_key_text(&w, "failure_code", receipt->failure);
+    }
+    cw_jsonw_key_time(&w, "started_at", receipt->started_us);
+    cw_jsonw_key_time(&w, "ended_at", receipt->ended_us);
+    cw_jsonw_key(&w, "scopes");
+    cw_jsonw_open_object(&w);
+    emit_words(&w, "asked", receipt->asked, none);
+    emit_words(&w, "granted", receipt->granted, none);
+    emit_words(&w, "lost", receipt->asked, receipt->granted);
+    cw_jsonw_close_object(&w);
+    struct sum totals = { .total = -1 };
+    for (size_t i = 0; i < receipt->count; i++) {
+        add(&totals, &receipt->tasks[i]);
+    }
+    cw_jsonw_key(&w, "totals");
+    cw_jsonw_open_object(&w);
+    emit_counts(&w, &totals);
+    cw_jsonw_close_object(&w);
+    emit_types(&w, receipt);
+    static const char *const kinds[][2] = { { "documents", "document" }, { "references", "reference" } };
+    for (size_t i = 0; i < CW_ARRAY_LEN(kinds); i++) {
+        cw_jsonw_key(&w, kinds[i][0]);
+        cw_jsonw_open_object(&w);
+        emit_sum(&w, receipt, &(struct choice){ .kind = kinds[i][1] });
+        cw_jsonw_close_object(&w);
+    }
+    cw_jsonw_close_object(&w);
+    return cw_jsonw_end(&w);
+}
