@@ -71,6 +71,8 @@ static inline const struct cw_value *cw_row(const struct cw_rows *rows, size_t a
 /* A 16-byte id column; aborts on another width. */
 struct cw_ulid cw_value_id(const struct cw_value *value) CW_NONNULL(1);
 
+#define CW_DB_WAIT_DEFAULT_MS 5000u /* how long callers wait for a connection */
+
 struct cw_db_pool;
 struct cw_db;        /* one connection, used by one thread at a time */
 

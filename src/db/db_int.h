@@ -19,7 +19,6 @@
 #define CW_DB_BATCH_MAX (8u * 1024u * 1024u) /* bytes of one bulk request; the server's default packet is 16 MiB */
 #define CW_DB_BATCH_ROWS_MAX 2000u
 #define CW_DB_IDLE_CHECK_US (60 * CW_SECOND_US)
-#define CW_DB_WAIT_MS 5000u            /* cw_tx_pool waits so long for a connection */
 
 /* Where one column of the row in hand lands. */
 struct cell {

@@ -189,10 +189,13 @@ _Static_assert(CW_DB_SETS == 1u << (64 - 57), "the hash above gives one of CW_DB
 
 enum cw_code db_statement_fail(struct cw_db *db, struct statement *statement, struct cw_err *err)
 {
-    enum cw_code code = db_fail(db, mysql_stmt_errno(statement->stmt), statement->query->name, err);
+    /* An error in the middle of an unbuffered result is told by the connection alone (Connector/C 3.3). */
+    unsigned number = mysql_stmt_errno(statement->stmt);
+    number = number != 0 ? number : mysql_errno(db->mysql);
+    enum cw_code code = db_fail(db, number, statement->query->name, err);
     mysql_stmt_free_result(statement->stmt);
     /* 1615: DDL changed the table under the statement. It is prepared anew at the next use. */
-    if (mysql_stmt_errno(statement->stmt) == ER_NEED_REPREPARE) {
+    if (number == ER_NEED_REPREPARE) {
         statement_close(statement);
     }
     return code;

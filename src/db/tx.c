@@ -98,7 +98,7 @@ enum cw_code cw_tx_run(struct cw_db *db, cw_tx_fn *fn, void *arg, struct cw_err 
 enum cw_code cw_tx_pool(struct cw_db_pool *pool, cw_tx_fn *fn, void *arg, struct cw_err *err)
 {
     struct cw_db *db = NULL;
-    enum cw_code rc = cw_db_get(pool, CW_DB_WAIT_MS, &db, err);
+    enum cw_code rc = cw_db_get(pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
     if (rc != CW_OK) {
         return rc;
     }

@@ -174,7 +174,7 @@ int64_t cw_test_db_number(struct cw_test_db *test, const char *sql)
 /* Tables that stay small, and whole ones that are read on purpose. */
 static const char *const SMALL_TABLES[] = { "organization", "organization_return", "client_registration",
                                             "client_registration_host", "signing_key", "catalog_generation", "duty",
-                                            "event_counter", "schema_migration", "vendor_profile" };
+                                            "event_counter", "schema_migration", "tables" };
 /* Walks of everything, by their purpose: the query's name ends so. */
 #define WALK_SUFFIX ".walk"
 
