@@ -147,31 +147,73 @@ static struct cw_plan_item *add_search(struct maker *m, const struct candidate *
 
 /* --- the searches of one type --- */
 
-static enum cw_code from_profile(struct maker *m, const char *type, const json_t *list, const char *skip)
+static enum cw_code wrong(struct maker *m)
+{
+    return cw_err_set(m->err, CW_E_KIND, WHERE, "pull.searches: a list of queries, {\"add\": query} or {\"each\": {param: [value]}}");
+}
+
+/* One search of the profile: `name=value`, or the query `value` when name is NULL. */
+static enum cw_code add_profile_search(struct maker *m, const char *type, const char *name, const json_t *value)
+{
+    if (!json_is_string(value)) {
+        return wrong(m);
+    }
+    struct candidate c = { .type = type, .flags = ROW_MEDICATION, .fallback_of = -1 };
+    c.query = cw_arena_printf(m->arena, "%s%s%s", name == NULL ? "" : name, name == NULL ? "" : "=", json_string_value(value));
+    if (c.query == NULL) {
+        return cw_err_set(m->err, CW_E_OOM, WHERE, "no memory for a search");
+    }
+    return add_search(m, &c) == NULL ? m->err->code : CW_OK;
+}
+
+static enum cw_code add_profile_list(struct maker *m, const char *type, const char *name, const json_t *list)
 {
     if (!json_is_array(list)) {
-        return cw_err_set(m->err, CW_E_KIND, WHERE, "pull.searches must hold lists");
+        return wrong(m);
     }
-    if (skip != NULL || json_array_size(list) == 0) {
-        return add_item(m, CW_PLAN_SEARCH, type, skip != NULL ? skip : CW_PLAN_SKIP_VENDOR) == NULL ? m->err->code : CW_OK;
+    enum cw_code rc = CW_OK;
+    for (size_t i = 0; rc == CW_OK && i < json_array_size(list); i++) {
+        rc = add_profile_search(m, type, name, json_array_get(list, i));
     }
+    return rc;
+}
+
+static enum cw_code from_profile(struct maker *m, const char *type, const json_t *rule)
+{
+    if (json_is_array(rule)) {
+        return add_profile_list(m, type, NULL, rule);
+    }
+    const json_t *add = json_object_get(rule, "add");
+    if (add != NULL) {
+        return add_profile_search(m, type, NULL, add);
+    }
+    json_t *each = json_object_get(rule, "each");
+    if (!json_is_object(each)) {
+        return wrong(m);
+    }
+    enum cw_code rc = CW_OK;
+    for (void *at = json_object_iter(each); rc == CW_OK && at != NULL; at = json_object_iter_next(each, at)) {
+        rc = add_profile_list(m, type, json_object_iter_key(at), json_object_iter_value(at));
+    }
+    return rc;
+}
+
+static bool vendor_skips(const struct maker *m, const char *type)
+{
     size_t index;
-    const json_t *element;
-    json_array_foreach(list, index, element)
+    const json_t *name;
+    json_array_foreach(json_object_get(m->input->pull, "skip"), index, name)
     {
-        if (!json_is_string(element)) {
-            return cw_err_set(m->err, CW_E_KIND, WHERE, "pull.searches must hold lists of text");
-        }
-        struct candidate c = { .type = type, .query = json_string_value(element), .flags = ROW_MEDICATION, .fallback_of = -1 };
-        c.query = cw_arena_text(m->arena, cw_span_cstr(c.query));
-        if (c.query == NULL) {
-            return cw_err_set(m->err, CW_E_OOM, WHERE, "no memory for a search");
-        }
-        if (add_search(m, &c) == NULL) {
-            return m->err->code;
+        if (cw_span_eq_cstr(cw_span_cstr(json_string_value(name)), type)) {
+            return true;
         }
     }
-    return CW_OK;
+    return false;
+}
+
+static enum cw_code add_skipped(struct maker *m, const char *type, const char *skip)
+{
+    return add_item(m, CW_PLAN_SEARCH, type, skip) == NULL ? m->err->code : CW_OK;
 }
 
 /* A scope's query as it goes into a URL: '|' and blanks percent-coded, what is coded already left alone. */
@@ -257,10 +299,13 @@ static enum cw_code plan_table_type(struct maker *m, size_t first, size_t *ret_n
 {
     const char *type = cw_plan_rows[first].type;
     struct grant grant = grant_of(m->input->granted, cw_span_cstr(type));
-    const json_t *list = json_object_get(m->searches, type);
+    const json_t *rule = json_object_get(m->searches, type);
     *ret_next = rows_end(first);
-    if (list != NULL) {
-        return from_profile(m, type, list, grant.search || grant.filtered ? NULL : CW_PLAN_SKIP_SCOPE);
+    if (vendor_skips(m, type)) {
+        return add_skipped(m, type, CW_PLAN_SKIP_VENDOR);
+    }
+    if (rule != NULL && grant.search) {
+        return from_profile(m, type, rule);
     }
     struct candidate plain = { .type = type, .query = "", .flags = cw_plan_rows[first].flags };
     if (!grant.search && grant.filtered && why_not_offered(m, &plain) == NULL) {
@@ -297,7 +342,8 @@ static enum cw_code plan_profile_types(struct maker *m)
             return cw_err_set(m->err, CW_E_KIND, WHERE, "pull.searches names what is no type");
         }
         struct grant grant = grant_of(m->input->granted, cw_span_cstr(type));
-        enum cw_code rc = from_profile(m, type, json_object_iter_value(at), grant.search ? NULL : CW_PLAN_SKIP_SCOPE);
+        enum cw_code rc = grant.search ? from_profile(m, type, json_object_iter_value(at))
+                                       : add_skipped(m, type, CW_PLAN_SKIP_SCOPE);
         if (rc != CW_OK) {
             return rc;
         }

@@ -50,14 +50,15 @@ struct cw_plan {
 struct cw_plan_input {
     struct cw_span granted;                 /* scopes, separated by blanks */
     const struct cw_capability *capability; /* NULL: not known, take the table and learn from errors */
-    /* The profile's "pull" object, or NULL: {"searches": {TYPE: [QUERY…]}, "revinclude": false}. The list replaces the table's searches of
-     * that type; an empty list: not asked; types that the table lacks are added. Anything else in it is not for here. */
+    /* The profile's "pull" object (smart/profile.h), or NULL: {"skip": [TYPE…], "revinclude": false, "searches": {TYPE: RULE}}. A rule replaces the
+     * table's searches of its type: ["query"…]; {"add": "query"}, one search; {"each": {"param": ["value"…]}}, one search a value. Types that the
+     * table lacks are added. */
     const json_t *pull;
     int count;                              /* _count of a page; 0: leave out */
     bool everything;                        /* ask Patient/$everything as well */
 };
 
-/* CW_E_TOO_BIG: over CW_PLAN_ITEMS_MAX; CW_E_KIND: `pull.searches` is not what is said above; CW_E_OOM. */
+/* CW_E_TOO_BIG: over CW_PLAN_ITEMS_MAX; CW_E_KIND: `pull` is not what is said above; CW_E_OOM. */
 enum cw_code cw_plan_make(const struct cw_plan_input *input, struct cw_arena *arena, struct cw_plan *ret, struct cw_err *err)
     CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
