@@ -21,7 +21,7 @@ die() {
 # the programs without the system service.
 PACKAGES_BUILD=(gcc make libc6-dev autoconf automake pkg-config check libsubunit-dev libfcgi-dev libmariadb-dev
     libcurl4-openssl-dev libjansson-dev libjwt-dev libssl-dev libzstd-dev libutf8proc-dev zstd)
-PACKAGES_RUN=(mariadb-server-core mariadb-client nginx-light spawn-fcgi curl ca-certificates openssl)
+PACKAGES_RUN=(mariadb-server-core mariadb-client nginx-light spawn-fcgi curl jq ca-certificates openssl)
 PACKAGES_CHECK=(clang libclang-rt-14-dev llvm clang-format shellcheck codespell binutils apache2-bin nodejs chromium)
 PACKAGES_BENCH=(wrk)
 PACKAGES_LONG=(valgrind)
