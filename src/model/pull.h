@@ -7,6 +7,7 @@
 #define CW_MODEL_PULL_H
 
 #include "model/connection.h"
+#include "model/document.h"
 #include "model/job.h"
 #include "model/record.h"
 
@@ -71,12 +72,19 @@ struct cw_task_new {
     struct cw_span url;           /* absent where skipped */
     const char *skip_code;        /* NULL, or why it is not asked */
 };
+#define CW_PULL_TASKS_MAX 4000 /* of one pull: references beyond are counted as skipped in the receipt */
 enum cw_code cw_pull_plan(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
                           struct cw_span plan_json, const struct cw_task_new *tasks, size_t count, struct cw_err *err)
     CW_MUST_USE;
-/* Waiting tasks in their order, URLs in the clear, up to `most`. */
-enum cw_code cw_pull_waiting(struct cw_model *m, struct cw_pull_id id, unsigned most, struct cw_arena *arena,
-                             struct cw_task **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* Waiting tasks that are due, in their order, URLs in the clear, up to `most`. */
+struct cw_waiting {
+    struct cw_task *tasks;
+    size_t count;
+    unsigned left;                /* waiting in all, due or not */
+    int64_t next_us;              /* when the first that is not yet due will be; 0: none such */
+};
+enum cw_code cw_pull_waiting(struct cw_model *m, const struct cw_pull *pull, unsigned most, struct cw_arena *arena,
+                             struct cw_waiting *ret, struct cw_err *err) CW_MUST_USE;
 
 /* One page, digested: everything of it commits together or not at all. */
 struct cw_page_commit {
@@ -92,6 +100,8 @@ struct cw_page_commit {
     uint64_t bytes;
     const struct cw_task_new *found;        /* references and documents to fetch */
     size_t found_count;
+    const char *end_code;                   /* NULL, or why the task ends here as failed although this page is kept */
+    const struct cw_document_in *document;  /* NULL, or what was fetched is a document's bytes */
 };
 struct cw_page_result {
     unsigned stored, unchanged;

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Documents: the bytes of attachments that a server sends raw, not as a Binary resource. Kept in sealed chunks, so that reading one
+ * never needs more memory than a chunk.
+ */
+#ifndef CW_MODEL_DOCUMENT_H
+#define CW_MODEL_DOCUMENT_H
+
+#include "model/model.h"
+
+#define CW_DOCUMENT_CHUNK (1024u * 1024u)
+
+enum cw_document_status { CW_DOCUMENT_WHOLE = 2 };
+
+struct cw_document_in {
+    struct cw_endpoint_id endpoint;
+    struct cw_span tenant_context;
+    struct cw_span url;            /* what was asked: hashed only */
+    struct cw_span content_type;   /* as answered; absent when not told. Cut to 255 bytes of printable ASCII */
+    struct cw_span bytes;
+};
+/* In the caller's transaction: stores or, when its content changed, replaces the document of (patient, endpoint, tenant context, URL). */
+enum cw_code cw_document_store(struct cw_db *db, const struct cw_data_key *key, struct cw_patient_row patient,
+                               const struct cw_document_in *document, struct cw_arena *arena, struct cw_err *err)
+    CW_MUST_USE;
+
+/* Row by row through fn, in order, in the clear; for the API and for tests. CW_E_NOT_FOUND. */
+typedef enum cw_code cw_document_chunk_fn(void *arg, struct cw_span bytes, struct cw_err *err);
+enum cw_code cw_document_read(struct cw_db *db, const struct cw_data_key *key, struct cw_ulid document,
+                              cw_document_chunk_fn *fn, void *arg, struct cw_err *err) CW_MUST_USE;
+
+#endif

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Shared between pull.c (pulls) and pull_task.c (tasks and pages). */
+#ifndef CW_MODEL_PULL_INT_H
+#define CW_MODEL_PULL_INT_H
+
+#include "model/pull.h"
+
+/* Locks the pull's row in the caller's transaction. */
+enum cw_code cw_pull_lock(struct cw_db *db, struct cw_pull_id id, struct cw_arena *arena,
+                          enum cw_pull_status *ret_status, struct cw_patient_row *ret_patient, struct cw_err *err)
+    CW_MUST_USE;
+/* Inserts tasks in bulk; one that this pull has already (same kind and target) is left as it is. */
+enum cw_code cw_pull_tasks_add(struct cw_db *db, struct cw_pull_id pull, const struct cw_data_key *key,
+                               const struct cw_task_new *tasks, size_t count, struct cw_arena *arena,
+                               struct cw_err *err) CW_MUST_USE;
+
+#endif

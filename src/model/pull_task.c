@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Tasks of a pull, and the commit of one page: records, next link, counts and newly found tasks together or not at all. */
+#include "config.h"
+#include "model/pull.h"
+
+#include "base/jsonw.h"
+#include "base/limits.h"
+#include "base/time.h"
+#include "model/keys.h"
+#include "model/pull_int.h"
+#include "os/sys.h"
+
+static const struct cw_query q_task_add = {
+    .name = "task.add",
+    .sql = "INSERT IGNORE INTO pull_task (id, pull, kind, status, resource_type, ordinal, target_hash, url_sealed,"
+           " key_version, failure_code, ready_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bbiibibbibtt",
+    .columns = "",
+};
+static const struct cw_query q_task_count = {
+    .name = "task.count",
+    .sql = "SELECT COUNT(*) FROM pull_task WHERE pull = ?",
+    .params = "b",
+    .columns = "i",
+};
+
+#define TASK_COLUMNS \
+    "SELECT id, kind, status, resource_type, ordinal, pages, received, stored, unchanged, tries, total, failure_code," \
+    " http_status, bytes, ready_at, url_sealed, next_sealed, key_version FROM pull_task "
+#define TASK_KINDS "biibiiiiiiibiitbbi"
+
+static const struct cw_query q_task_waiting = {
+    .name = "task.waiting",
+    .sql = TASK_COLUMNS "WHERE pull = ? AND status = 1 AND ready_at <= ? ORDER BY ordinal, id LIMIT ?",
+    .params = "bti",
+    .columns = TASK_KINDS,
+};
+static const struct cw_query q_task_left = {
+    .name = "task.left",
+    .sql = "SELECT COUNT(*), MIN(IF(ready_at > ?, ready_at, NULL)) FROM pull_task WHERE pull = ? AND status = 1",
+    .params = "tb",
+    .columns = "it",
+};
+static const struct cw_query q_task_all = {
+    .name = "task.all",
+    .sql = TASK_COLUMNS "WHERE pull = ? ORDER BY ordinal, id LIMIT ?",
+    .params = "bi",
+    .columns = TASK_KINDS,
+};
+static const struct cw_query q_task_lock = {
+    .name = "task.lock",
+    .sql = "SELECT status, pages FROM pull_task WHERE id = ? AND pull = ? FOR UPDATE",
+    .params = "bb",
+    .columns = "ii",
+};
+static const struct cw_query q_task_page = {
+    .name = "task.page",
+    .sql = "UPDATE pull_task SET status = ?, next_sealed = ?, key_version = ?, failure_code = ?, http_status = 200,"
+           " total = COALESCE(?, total), pages = pages + 1, received = received + ?, stored = stored + ?,"
+           " unchanged = unchanged + ?, bytes = bytes + ?, tries = 0, updated_at = ? WHERE id = ?",
+    .params = "ibibiiiiitb",
+    .columns = "",
+};
+static const struct cw_query q_task_failed = {
+    .name = "task.failed",
+    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + 1, ready_at = ?,"
+           " next_sealed = IF(? = 1, NULL, next_sealed), updated_at = ? WHERE id = ? AND status = 1",
+    .params = "ibititb",
+    .columns = "",
+};
+static const struct cw_query q_page_seen = {
+    .name = "task.page_seen",
+    .sql = "INSERT IGNORE INTO pull_page (task, url_hash) VALUES (?, ?)",
+    .params = "bb",
+    .columns = "",
+};
+static const struct cw_query q_page_find = {
+    .name = "task.page_find",
+    .sql = "SELECT task FROM pull_page WHERE task = ? AND url_hash = ?",
+    .params = "bb",
+    .columns = "b",
+};
+static const struct cw_query q_pages_restart = {
+    .name = "task.pages_restart",
+    .sql = "DELETE FROM pull_page WHERE task = ?",
+    .params = "b",
+    .columns = "",
+};
+static const struct cw_query q_pull_counts = {
+    .name = "pull.counts",
+    .sql = "UPDATE pull SET requests = requests + 1, received = received + ?, stored = stored + ?,"
+           " unchanged = unchanged + ?, errors = errors + ? WHERE id = ?",
+    .params = "iiiib",
+    .columns = "",
+};
+const struct cw_query *const cw_queries_pull_task[] = { &q_task_add,   &q_task_count,  &q_task_waiting,
+                                                        &q_task_left,  &q_task_all,    &q_task_lock,
+                                                        &q_task_page,  &q_task_failed, &q_page_seen,
+                                                        &q_page_find,  &q_pages_restart, &q_pull_counts, NULL };
+
+/* ---------------------------------------------------------------------------------------------- adding */
+
+#define ADD_WIDTH 12
+
+/* What makes a task the same task: its kind and its URL, or, for one that is not asked, its type and reason. */
+static void target_hash(const struct cw_data_key *key, const struct cw_task_new *task, struct cw_arena *arena,
+                        uint8_t out[CW_HASH_LEN])
+{
+    char *text = task->url.ptr != NULL
+                     ? cw_arena_printf(arena, "%d %.*s", (int)task->kind, (int)task->url.len, task->url.ptr)
+                     : cw_arena_printf(arena, "%d %s %s %u", (int)task->kind, task->resource_type, task->skip_code,
+                                       task->ordinal);
+    cw_data_hash(key, "pull.target", text == NULL ? CW_SPAN("") : cw_span_cstr(text), out);
+}
+
+struct task_row {
+    struct cw_ulid id;
+    uint8_t hash[CW_HASH_LEN];
+};
+
+static enum cw_code fill_task(struct cw_pull_id *pull, const struct cw_data_key *key, const struct cw_task_new *task,
+                              struct cw_arena *arena, struct cw_value *row, struct cw_err *err)
+{
+    struct task_row *own = cw_arena_alloc(arena, sizeof *own);
+    if (own == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.add", "out of memory");
+    }
+    own->id = cw_ulid_new();
+    target_hash(key, task, arena, own->hash);
+    struct cw_value url;
+    struct cw_aad aad = { .cell = "pull_task.url", .row = own->id };
+    enum cw_code rc = cw_cell_seal(key, aad, task->url.ptr == NULL ? CW_SPAN("") : task->url, arena, &url, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    int64_t now_us = cw_now_us();
+    const struct cw_value values[ADD_WIDTH] = {
+        cw_v_id(&own->id),
+        cw_v_id(&pull->ulid),
+        cw_v_int(task->kind),
+        cw_v_int(task->skip_code == NULL ? CW_TASK_WAITING : CW_TASK_SKIPPED),
+        cw_v_bytes(cw_span_cstr(task->resource_type)),
+        cw_v_int(task->ordinal),
+        cw_v_bytes(cw_span_of(own->hash, CW_HASH_LEN)),
+        url,
+        cw_v_int(key->version),
+        cw_v_bytes(cw_span_cstr(task->skip_code)),
+        cw_v_time(now_us),
+        cw_v_time(now_us),
+    };
+    memcpy(row, values, sizeof values);
+    return CW_OK;
+}
+
+enum cw_code cw_pull_tasks_add(struct cw_db *db, struct cw_pull_id pull, const struct cw_data_key *key,
+                               const struct cw_task_new *tasks, size_t count, struct cw_arena *arena,
+                               struct cw_err *err)
+{
+    if (count == 0) {
+        return CW_OK;
+    }
+    struct cw_value *params = cw_arena_array(arena, count * ADD_WIDTH, sizeof *params);
+    struct cw_pull_id *own_pull = cw_arena_alloc(arena, sizeof *own_pull);
+    if (params == NULL || own_pull == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.add", "out of memory");
+    }
+    *own_pull = pull;
+    for (size_t i = 0; i < count; i++) {
+        enum cw_code rc = fill_task(own_pull, key, &tasks[i], arena, params + i * ADD_WIDTH, err);
+        if (rc != CW_OK) {
+            return rc;
+        }
+    }
+    return cw_db_bulk(db, &q_task_add, params, count, NULL, err);
+}
+
+/* ---------------------------------------------------------------------------------------------- reading */
+
+static void task_of_row(const struct cw_value *row, struct cw_task *ret)
+{
+    *ret = (struct cw_task){
+        .id = { cw_value_id(&row[0]) },
+        .kind = (enum cw_task_kind)row[1].number,
+        .status = (enum cw_task_status)row[2].number,
+        .resource_type = row[3].bytes,
+        .ordinal = (unsigned)row[4].number,
+        .pages = (unsigned)row[5].number,
+        .received = (unsigned)row[6].number,
+        .stored = (unsigned)row[7].number,
+        .unchanged = (unsigned)row[8].number,
+        .tries = (unsigned)row[9].number,
+        .total = row[10].kind == CW_V_NULL ? -1 : row[10].number,
+        .failure_code = row[11].bytes,
+        .http_status = (int)row[12].number,
+        .bytes = (uint64_t)row[13].number,
+        .ready_us = row[14].number,
+        .first_page = row[16].kind == CW_V_NULL,
+    };
+}
+
+static enum cw_code tasks_of_rows(const struct cw_rows *rows, struct cw_arena *arena, struct cw_task **ret,
+                                  struct cw_err *err)
+{
+    struct cw_task *tasks = cw_arena_array(arena, rows->count + 1, sizeof *tasks);
+    if (tasks == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.list", "out of memory");
+    }
+    for (size_t i = 0; i < rows->count; i++) {
+        task_of_row(cw_row(rows, i), &tasks[i]);
+    }
+    *ret = tasks;
+    return CW_OK;
+}
+
+enum cw_code cw_pull_tasks(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_task **ret,
+                           size_t *ret_count, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_value params[] = { cw_v_id(&id.ulid), cw_v_int(CW_PULL_TASKS_MAX + 1000) };
+    struct cw_rows rows;
+    rc = cw_db_select(db, &q_task_all, params, arena, &rows, err);
+    cw_db_put(db);
+    if (rc == CW_OK) {
+        rc = tasks_of_rows(&rows, arena, ret, err);
+    }
+    if (rc == CW_OK) {
+        *ret_count = rows.count;
+    }
+    return rc;
+}
+
+/* The URLs of waiting tasks, in the clear. */
+static enum cw_code open_urls(struct cw_model *m, struct cw_db *db, struct cw_patient_row patient,
+                              const struct cw_rows *rows, struct cw_arena *arena, struct cw_task *tasks,
+                              struct cw_err *err)
+{
+    CW_AUTO_DATA_KEY key = { .version = 0 };
+    enum cw_code rc = CW_OK;
+    for (size_t i = 0; rc == CW_OK && i < rows->count; i++) {
+        const struct cw_value *row = cw_row(rows, i);
+        if (key.version != (uint32_t)row[17].number) {
+            cw_data_key_wipe(&key);
+            rc = cw_patient_key(m, db, patient, (uint32_t)row[17].number, &key, err);
+        }
+        if (rc == CW_OK && row[16].kind != CW_V_NULL) {
+            rc = cw_cell_unseal(&key, CW_AAD("pull_task.next", tasks[i].id), &row[16], arena, &tasks[i].url, err);
+        } else if (rc == CW_OK) {
+            rc = cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[15], arena, &tasks[i].url, err);
+        }
+    }
+    return rc;
+}
+
+enum cw_code cw_pull_waiting(struct cw_model *m, const struct cw_pull *pull, unsigned most, struct cw_arena *arena,
+                             struct cw_waiting *ret, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_waiting waiting = { 0 };
+    int64_t now_us = cw_now_us();
+    struct cw_value due[] = { cw_v_id(&pull->id.ulid), cw_v_time(now_us), cw_v_int(most) };
+    struct cw_value left[] = { cw_v_time(now_us), cw_v_id(&pull->id.ulid) };
+    struct cw_rows rows;
+    const struct cw_value *row;
+    rc = cw_db_select(db, &q_task_waiting, due, arena, &rows, err);
+    if (rc == CW_OK) {
+        rc = cw_db_one(db, &q_task_left, left, arena, &row, err);
+    }
+    if (rc == CW_OK) {
+        waiting.left = (unsigned)row[0].number;
+        waiting.next_us = row[1].kind == CW_V_NULL ? 0 : row[1].number;
+        waiting.count = rows.count;
+        rc = tasks_of_rows(&rows, arena, &waiting.tasks, err);
+    }
+    if (rc == CW_OK) {
+        rc = open_urls(m, db, pull->patient, &rows, arena, waiting.tasks, err);
+    }
+    cw_db_put(db);
+    if (rc == CW_OK) {
+        *ret = waiting;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- a page */
+
+struct committing {
+    struct cw_model *m;
+    const struct cw_page_commit *page;
+    struct cw_page_result result;
+    struct cw_db *db;
+    struct cw_arena *arena;
+    struct cw_data_key key;
+    struct cw_err *err;
+};
+
+static enum cw_code lock_task(struct committing *c, unsigned *ret_pages)
+{
+    struct cw_value params[] = { cw_v_id(&c->page->task.ulid), cw_v_id(&c->page->pull.ulid) };
+    const struct cw_value *row;
+    enum cw_code rc = cw_db_one(c->db, &q_task_lock, params, c->arena, &row, c->err);
+    if (rc == CW_OK && row[0].number != CW_TASK_WAITING) {
+        rc = cw_err_set(c->err, CW_E_CONFLICT, "task.page", "the task has ended");
+    }
+    if (rc == CW_OK) {
+        *ret_pages = (unsigned)row[1].number;
+    }
+    return rc;
+}
+
+/* Remembers this page's URL and says whether `next` was seen before in this task. */
+static enum cw_code guard_loop(struct committing *c, bool *ret_loop)
+{
+    uint8_t this_page[CW_HASH_LEN], next_page[CW_HASH_LEN];
+    cw_data_hash(&c->key, "pull.page", c->page->page_url, this_page);
+    struct cw_value seen[] = { cw_v_id(&c->page->task.ulid), cw_v_bytes(cw_span_of(this_page, CW_HASH_LEN)) };
+    enum cw_code rc = cw_db_exec(c->db, &q_page_seen, seen, NULL, c->err);
+    *ret_loop = false;
+    if (rc != CW_OK || c->page->next_url.ptr == NULL) {
+        return rc;
+    }
+    cw_data_hash(&c->key, "pull.page", c->page->next_url, next_page);
+    struct cw_value find[] = { cw_v_id(&c->page->task.ulid), cw_v_bytes(cw_span_of(next_page, CW_HASH_LEN)) };
+    struct cw_rows rows;
+    rc = cw_db_select(c->db, &q_page_find, find, c->arena, &rows, c->err);
+    *ret_loop = rc == CW_OK && rows.count > 0;
+    return rc;
+}
+
+static enum cw_code move_task(struct committing *c, const char *failure, struct cw_span next)
+{
+    const struct cw_page_commit *page = c->page;
+    struct cw_value sealed = cw_v_null();
+    enum cw_code rc = cw_cell_seal(&c->key, CW_AAD("pull_task.next", page->task), next, c->arena, &sealed, c->err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    int status = failure != NULL ? CW_TASK_FAILED : next.ptr == NULL ? CW_TASK_DONE : CW_TASK_WAITING;
+    struct cw_value params[] = {
+        cw_v_int(status),
+        sealed,
+        cw_v_int(c->key.version),
+        cw_v_bytes(cw_span_cstr(failure)),
+        page->total < 0 ? cw_v_null() : cw_v_int(page->total),
+        cw_v_int(page->received),
+        cw_v_int(c->result.stored),
+        cw_v_int(c->result.unchanged),
+        cw_v_int((int64_t)page->bytes),
+        cw_v_time(cw_now_us()),
+        cw_v_id(&page->task.ulid),
+    };
+    rc = cw_db_exec(c->db, &q_task_page, params, NULL, c->err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_value counts[] = { cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
+                                 cw_v_int(failure != NULL), cw_v_id(&page->pull.ulid) };
+    return cw_db_exec(c->db, &q_pull_counts, counts, NULL, c->err);
+}
+
+/* References and documents found in this page, up to the pull's budget of tasks. */
+static enum cw_code add_found(struct committing *c)
+{
+    if (c->page->found_count == 0) {
+        return CW_OK;
+    }
+    struct cw_value params[] = { cw_v_id(&c->page->pull.ulid) };
+    const struct cw_value *row;
+    enum cw_code rc = cw_db_one(c->db, &q_task_count, params, c->arena, &row, c->err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    size_t room = row[0].number >= CW_PULL_TASKS_MAX ? 0 : (size_t)(CW_PULL_TASKS_MAX - row[0].number);
+    size_t count = c->page->found_count < room ? c->page->found_count : room;
+    return cw_pull_tasks_add(c->db, c->page->pull, &c->key, c->page->found, count, c->arena, c->err);
+}
+
+static enum cw_code commit_locked(struct committing *c)
+{
+    enum cw_pull_status status;
+    struct cw_patient_row patient;
+    unsigned pages;
+    enum cw_code rc = cw_pull_lock(c->db, c->page->pull, c->arena, &status, &patient, c->err);
+    if (rc == CW_OK) {
+        rc = lock_task(c, &pages);
+    }
+    if (rc == CW_OK) {
+        rc = cw_patient_key(c->m, c->db, patient, 0, &c->key, c->err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_record_store(c->db, c->page->records, &c->result.stored, &c->result.unchanged, c->err);
+    }
+    if (rc == CW_OK && c->page->document != NULL) {
+        rc = cw_document_store(c->db, &c->key, patient, c->page->document, c->arena, c->err);
+    }
+    if (rc == CW_OK) {
+        rc = guard_loop(c, &c->result.loop);
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    const char *failure = c->result.loop ? "paging_loop" : c->page->end_code;
+    if (failure == NULL && c->page->next_url.ptr != NULL && pages + 1 >= CW_PAGES_MAX) {
+        failure = "paging_limit";
+    }
+    struct cw_span next = failure == NULL ? c->page->next_url : (struct cw_span){ NULL, 0 };
+    rc = move_task(c, failure, next);
+    return rc == CW_OK ? add_found(c) : rc;
+}
+
+static enum cw_code commit_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct committing *c = arg;
+    c->db = db;
+    c->err = err;
+    c->result = (struct cw_page_result){ 0 };
+    cw_arena_clear(c->arena);
+    enum cw_code rc = cw_job_hold(db, c->page->owner, c->page->job, err);
+    return rc == CW_OK ? commit_locked(c) : rc;
+}
+
+enum cw_code cw_pull_commit_page(struct cw_model *m, const struct cw_page_commit *page, struct cw_page_result *ret,
+                                 struct cw_err *err)
+{
+    struct committing c = { .m = m, .page = page };
+    c.arena = cw_arena_new((size_t)96 * 1024 * 1024); /* a document's sealed chunks */
+    if (c.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.page", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, commit_tx, &c, err);
+    cw_data_key_wipe(&c.key);
+    cw_arena_free(c.arena);
+    if (rc == CW_OK) {
+        *ret = c.result;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- a failure */
+
+static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    const struct cw_task_failure *failure = arg;
+    bool final = failure->retry_at_us == 0;
+    enum cw_code rc = cw_job_hold(db, failure->owner, failure->job, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    int64_t now_us = cw_now_us();
+    struct cw_value params[] = {
+        cw_v_int(final ? CW_TASK_FAILED : CW_TASK_WAITING),
+        cw_v_bytes(cw_span_cstr(failure->code)),
+        failure->http_status == 0 ? cw_v_null() : cw_v_int(failure->http_status),
+        cw_v_time(final ? now_us : failure->retry_at_us),
+        cw_v_int(failure->restart),
+        cw_v_time(now_us),
+        cw_v_id(&failure->task.ulid),
+    };
+    uint64_t affected = 0;
+    rc = cw_db_exec(db, &q_task_failed, params, &affected, err);
+    if (rc == CW_OK && failure->restart) {
+        struct cw_value task[] = { cw_v_id(&failure->task.ulid) };
+        rc = cw_db_exec(db, &q_pages_restart, task, NULL, err);
+    }
+    if (rc == CW_OK && affected > 0) {
+        struct cw_value counts[] = { cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
+                                     cw_v_id(&failure->pull.ulid) };
+        rc = cw_db_exec(db, &q_pull_counts, counts, NULL, err);
+    }
+    return rc;
+}
+
+enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err)
+{
+    struct cw_task_failure copy = *failure;
+    return cw_tx_pool(m->pool, failed_tx, &copy, err);
+}
