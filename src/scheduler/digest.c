@@ -1,0 +1,569 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The digesters: what an answer means, and the commit of a good page. One refused type never stops the others; only a dead
+ * grant stops a pull (field/smart-client-rules 7.6). A page is committed before its task goes on to the next.
+ */
+#include "config.h"
+#include "scheduler/scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "fhir/plan.h"
+#include "fhir/references.h"
+#include "fhir/slice.h"
+#include "os/log.h"
+#include "os/sys.h"
+
+#define EMPTY_PAGES_MAX 3
+#define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
+
+enum verdict {
+    PAGE_GOOD,
+    PAGE_AGAIN,   /* at once, same URL: a new token, a redirect */
+    PAGE_RETRY,   /* later */
+    PAGE_RESTART, /* from the first page: the paging session has expired */
+    PAGE_FINAL    /* this task has ended */
+};
+
+/* What is known of one answer. */
+struct page {
+    struct scheduler *s;
+    struct task_item *item;
+    struct cw_arena *arena;
+    struct cw_slice slice;
+    enum verdict verdict;
+    const char *code;         /* why, unless good */
+    int64_t retry_us;         /* at the earliest; 0: by the ladder */
+    bool raw;                 /* a document's bytes, not FHIR */
+};
+
+/* ---------------------------------------------------------------------------------------------- judging */
+
+static void judge(struct page *page, enum verdict verdict, const char *code)
+{
+    page->verdict = verdict;
+    page->code = code;
+}
+
+static void judge_transfer(struct page *page)
+{
+    switch (page->item->code) {
+    case CW_E_TIMEOUT:
+        judge(page, PAGE_RETRY, "timeout");
+        break;
+    case CW_E_TOO_BIG:
+        judge(page, PAGE_FINAL, "page_too_big");
+        break;
+    case CW_E_BLOCKED:
+    case CW_E_SYNTAX:
+        judge(page, PAGE_FINAL, "url_refused");
+        break;
+    case CW_E_STOPPED:
+        judge(page, PAGE_AGAIN, "stopped");
+        break;
+    default:
+        judge(page, PAGE_RETRY, "unavailable");
+        break;
+    }
+}
+
+/* Epic and others say in an OperationOutcome what the status does not. */
+static void judge_refusal(struct page *page, const char *otherwise)
+{
+    struct cw_outcome outcome;
+    struct cw_err err = { 0 };
+    if (cw_outcome_read(cw_str_span(&page->item->response.body), page->arena, &outcome, &err) == CW_OK) {
+        if (cw_outcome_has(&outcome, "4113")) {
+            judge(page, PAGE_RESTART, "paging_expired");
+            return;
+        }
+        if (cw_outcome_has(&outcome, "4135")) {
+            judge(page, PAGE_FINAL, "daily_limit");
+            return;
+        }
+    }
+    judge(page, PAGE_FINAL, otherwise);
+}
+
+static void judge_redirect(struct page *page)
+{
+    struct task_item *item = page->item;
+    struct cw_span location = cw_http_header_get(&item->response, "Location");
+    struct cw_url *from = NULL, *to = NULL;
+    struct cw_err err = { 0 };
+    judge(page, PAGE_FINAL, "redirected_elsewhere");
+    if (location.ptr != NULL && item->redirects++ < CW_REDIRECTS_MAX &&
+        cw_url_parse(cw_span_cstr(item->url), &from, &err) == CW_OK &&
+        cw_url_resolve(from, location, &to, &err) == CW_OK && cw_url_is_under(to, item->run->base)) {
+        char *url = strdup(cw_url_text(to));
+        if (url != NULL) {
+            free(item->url);
+            item->url = url;
+            judge(page, PAGE_AGAIN, "redirected");
+        }
+    }
+    cw_url_free(from);
+    cw_url_free(to);
+}
+
+/* Some servers refuse a parameter that others need: ask again without the next of them (smart-client-rules 7.2). */
+static void judge_query(struct page *page)
+{
+    struct task_item *item = page->item;
+    judge_refusal(page, "query_refused");
+    if (page->verdict != PAGE_FINAL || item->kind != CW_TASK_SEARCH || !item->first_page) {
+        return;
+    }
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    if (cw_plan_relax(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK) {
+        char *relaxed = cw_str_take(&url);
+        if (relaxed != NULL) {
+            free(item->url);
+            item->url = relaxed;
+            judge(page, PAGE_AGAIN, "query_relaxed");
+        }
+    }
+}
+
+static void judge_unauthorized(struct page *page)
+{
+    struct task_item *item = page->item;
+    if (item->refusals++ > 0) {
+        /* A fresh token was refused as well: it is this type, not the token (Blue Button's withheld demographics). */
+        judge(page, PAGE_FINAL, "unauthorized");
+        return;
+    }
+    pthread_mutex_lock(&page->s->lock);
+    if (item->token_version == item->run->token_version) {
+        item->run->refused_version = item->token_version;
+    }
+    pthread_mutex_unlock(&page->s->lock);
+    judge(page, PAGE_AGAIN, "unauthorized");
+}
+
+static void judge_status(struct page *page)
+{
+    const struct cw_http_response *response = &page->item->response;
+    long status = response->status;
+    if (status == 401) {
+        judge_unauthorized(page);
+    } else if (status == 403) {
+        judge_refusal(page, "no_access");
+    } else if (status == 404) {
+        judge(page, PAGE_FINAL, "not_found");
+    } else if (status == 410) {
+        judge(page, page->item->first_page ? PAGE_FINAL : PAGE_RESTART, page->item->first_page ? "gone" : "paging_expired");
+    } else if (status == 408 || status == 425 || status == 429 || status >= 500) {
+        judge(page, PAGE_RETRY, status == 429 ? "rate_limited" : "server_error");
+        if (response->retry_after_s >= 0) {
+            page->retry_us = cw_now_us() + response->retry_after_s * CW_SECOND_US;
+        }
+    } else if (status >= 300 && status < 400) {
+        judge_redirect(page);
+    } else {
+        judge_query(page);
+    }
+}
+
+static bool is_json_type(struct cw_span content_type)
+{
+    return content_type.ptr == NULL || cw_span_find_span(content_type, CW_SPAN("json")) < content_type.len;
+}
+
+static void judge_body(struct page *page)
+{
+    struct task_item *item = page->item;
+    struct cw_span body = cw_str_span(&item->response.body);
+    struct cw_err err = { 0 };
+    if (item->kind == CW_TASK_DOCUMENT && !is_json_type(cw_http_header_get(&item->response, "Content-Type"))) {
+        page->raw = true;
+        return;
+    }
+    enum cw_code rc = cw_slice_read(body, page->arena, &page->slice, &err);
+    if (rc == CW_E_TOO_BIG) {
+        judge(page, PAGE_FINAL, "page_too_big");
+    } else if (rc != CW_OK) {
+        judge(page, PAGE_RETRY, "answer_unreadable");
+    } else if (item->kind == CW_TASK_SEARCH && page->slice.kind != CW_SLICE_BUNDLE) {
+        judge(page, page->slice.kind == CW_SLICE_OUTCOME ? PAGE_FINAL : PAGE_RETRY,
+              page->slice.kind == CW_SLICE_OUTCOME ? "query_refused" : "not_a_bundle");
+    } else if (item->kind != CW_TASK_SEARCH && page->slice.kind != CW_SLICE_RESOURCE) {
+        judge(page, PAGE_FINAL, "not_the_resource");
+    }
+}
+
+static void judge_page(struct page *page)
+{
+    judge(page, PAGE_GOOD, NULL);
+    if (page->item->code != CW_OK) {
+        judge_transfer(page);
+    } else if (page->item->response.status != 200) {
+        judge_status(page);
+    } else {
+        judge_body(page);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- a good page */
+
+struct harvest {
+    struct cw_record_batch *records;
+    struct cw_task_new *found;
+    size_t found_count, found_room;
+    unsigned received;
+};
+
+static void find_task(struct page *page, struct harvest *harvest, enum cw_task_kind kind, struct cw_span type,
+                      struct cw_span url)
+{
+    if (harvest->found_count == harvest->found_room) {
+        size_t room = harvest->found_room == 0 ? 64 : harvest->found_room * 2;
+        struct cw_task_new *found = cw_arena_array(page->arena, room, sizeof *found);
+        if (found == NULL) {
+            return; /* a page with more references than memory: the receipt shows what was not asked */
+        }
+        if (harvest->found_count > 0) {
+            memcpy(found, harvest->found, harvest->found_count * sizeof *found);
+        }
+        harvest->found = found;
+        harvest->found_room = room;
+    }
+    char *name = cw_arena_text(page->arena, type);
+    struct cw_span own = cw_arena_span(page->arena, url);
+    if (name != NULL && own.ptr != NULL) {
+        unsigned level = page->item->ordinal / CW_LEVEL_ORDINAL + 1;
+        harvest->found[harvest->found_count++] = (struct cw_task_new){
+            .kind = kind, .resource_type = name, .ordinal = level * CW_LEVEL_ORDINAL, .url = own
+        };
+    }
+}
+
+static void follow_reference(struct page *page, struct harvest *harvest, const struct cw_reference *reference)
+{
+    if (!cw_reference_followed(reference)) {
+        return;
+    }
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    cw_str_addf(&url, "%s/%.*s/", page->item->run->pinned.base, (int)reference->type.len, reference->type.ptr);
+    cw_percent_encode(reference->id, &url);
+    if (cw_str_code(&url) == CW_OK) {
+        find_task(page, harvest, CW_TASK_REFERENCE, reference->type, cw_str_span(&url));
+    }
+}
+
+static void follow_attachment(struct page *page, struct harvest *harvest, const struct cw_attachment *attachment)
+{
+    if (attachment->url.ptr == NULL) {
+        return;
+    }
+    /* Relative to the base with its slash, as FHIR references are; the token goes nowhere else. */
+    CW_AUTO_STR with_slash;
+    cw_str_init(&with_slash, CW_URL_MAX);
+    cw_str_addf(&with_slash, "%s/", page->item->run->pinned.base);
+    struct cw_url *base = NULL, *url = NULL;
+    struct cw_err err = { 0 };
+    if (cw_str_code(&with_slash) == CW_OK && cw_url_parse(cw_str_span(&with_slash), &base, &err) == CW_OK &&
+        cw_url_resolve(base, attachment->url, &url, &err) == CW_OK && cw_url_is_under(url, page->item->run->base)) {
+        find_task(page, harvest, CW_TASK_DOCUMENT, CW_SPAN("Binary"), cw_span_cstr(cw_url_text(url)));
+    }
+    cw_url_free(url);
+    cw_url_free(base);
+}
+
+static enum cw_code collect_references(struct page *page, struct harvest *harvest, struct cw_span resource,
+                                       struct cw_err *err)
+{
+    struct cw_references references;
+    enum cw_code rc =
+        cw_references_read(resource, cw_span_cstr(page->item->run->pinned.base), page->arena, &references, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    bool deep = page->item->ordinal / CW_LEVEL_ORDINAL >= CW_REFERENCE_LEVELS;
+    for (size_t i = 0; i < references.reference_count && !deep; i++) {
+        follow_reference(page, harvest, &references.references[i]);
+    }
+    for (size_t i = 0; i < references.attachment_count; i++) {
+        follow_attachment(page, harvest, &references.attachments[i]);
+    }
+    return CW_OK;
+}
+
+/* OperationOutcomes are messages; another Patient than ours is nobody's business. */
+static bool is_wanted(const struct run *run, const struct cw_slice_entry *entry)
+{
+    if (entry->fault != CW_SLICE_GOOD || entry->mode == CW_SLICE_MODE_OUTCOME ||
+        cw_span_eq_cstr(entry->type, "OperationOutcome")) {
+        return false;
+    }
+    return !cw_span_eq_cstr(entry->type, "Patient") || cw_span_eq(entry->id, run->upstream_patient);
+}
+
+static enum cw_code gather_entry(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
+                                 struct cw_err *err)
+{
+    struct cw_record_in in = { .type = entry->type, .upstream_id = entry->id, .body = entry->resource };
+    if (entry->last_updated.ptr == NULL || !cw_time_parse(entry->last_updated, true, &in.upstream_updated_us)) {
+        in.upstream_updated_us = 0;
+    }
+    struct cw_span stable[CW_SLICE_STABLE_MAX];
+    size_t count = cw_slice_stable(entry, stable);
+    enum cw_code rc = cw_record_batch_add(harvest->records, &in, stable, count, err);
+    harvest->received++;
+    return rc == CW_OK ? collect_references(page, harvest, entry->resource, err) : rc;
+}
+
+static enum cw_code gather(struct page *page, struct harvest *harvest, struct cw_err *err)
+{
+    enum cw_code rc = cw_record_batch_new(&page->item->run->target, &page->item->run->key, &harvest->records, err);
+    for (size_t i = 0; rc == CW_OK && !page->raw && i < page->slice.count; i++) {
+        if (is_wanted(page->item->run, &page->slice.entries[i])) {
+            rc = gather_entry(page, harvest, &page->slice.entries[i], err);
+        }
+    }
+    return rc;
+}
+
+/* Where the search goes on: resolved against this page, and only under our base. Absent at the end; *ret_code when it must not be followed. */
+static struct cw_span next_of(struct page *page, const char **ret_code)
+{
+    struct task_item *item = page->item;
+    struct cw_span none = { NULL, 0 };
+    *ret_code = NULL;
+    if (item->kind != CW_TASK_SEARCH || page->raw || page->slice.next.ptr == NULL) {
+        return none;
+    }
+    item->empty_pages = page->slice.count == 0 ? item->empty_pages + 1 : 0;
+    if (item->empty_pages >= EMPTY_PAGES_MAX) {
+        *ret_code = "paging_empty";
+        return none;
+    }
+    struct cw_url *from = NULL, *to = NULL;
+    struct cw_err err = { 0 };
+    struct cw_span next = none;
+    if (cw_url_parse(cw_span_cstr(item->url), &from, &err) != CW_OK ||
+        cw_url_resolve(from, page->slice.next, &to, &err) != CW_OK) {
+        *ret_code = "next_unreadable";
+    } else if (!cw_url_is_under(to, item->run->base)) {
+        *ret_code = "next_off_origin";
+    } else {
+        next = cw_arena_span(page->arena, cw_span_cstr(cw_url_text(to)));
+        *ret_code = next.ptr == NULL ? "next_unreadable" : NULL;
+    }
+    cw_url_free(to);
+    cw_url_free(from);
+    return next;
+}
+
+static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw_span *ret_next, struct cw_err *err)
+{
+    struct task_item *item = page->item;
+    struct run *run = item->run;
+    struct cw_span body = cw_str_span(&item->response.body);
+    struct cw_document_in document = { .endpoint = run->target.endpoint,
+                                       .tenant_context = run->target.tenant_context,
+                                       .url = cw_span_cstr(item->url),
+                                       .content_type = cw_http_header_get(&item->response, "Content-Type"),
+                                       .bytes = body };
+    struct cw_page_commit done = {
+        .owner = page->s->owner,
+        .job = &run->job,
+        .pull = run->pull.id,
+        .task = item->id,
+        .records = harvest->records,
+        .page_url = cw_span_cstr(item->url),
+        .total = page->raw ? -1 : page->slice.total,
+        .received = harvest->received,
+        .bytes = body.len,
+        .found = harvest->found,
+        .found_count = harvest->found_count,
+        .document = page->raw ? &document : NULL,
+    };
+    done.next_url = next_of(page, &done.end_code);
+    struct cw_page_result result;
+    enum cw_code rc = cw_pull_commit_page(&page->s->model, &done, &result, err);
+    if (rc == CW_OK) {
+        *ret_next = result.loop ? (struct cw_span){ NULL, 0 } : done.next_url;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- moving on */
+
+/* Takes the page out of the counts. */
+static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
+{
+    struct run *run = item->run;
+    s->bytes -= item->reserved;
+    item->reserved = 0;
+    s->fetching--;
+    run->host->running--;
+    run->in_flight--;
+    run->busy--;
+    if (page_size > run->page_size) {
+        run->page_size = page_size;
+    }
+}
+
+/* Gives the task back to its run (to be asked again or further) or frees it. */
+static void settle(struct scheduler *s, struct task_item *item, bool goes_on)
+{
+    struct run *run = item->run;
+    size_t size = item->response.body.len;
+    cw_http_response_release(&item->response);
+    cw_http_response_init(&item->response);
+    item->code = CW_OK;
+    pthread_mutex_lock(&s->lock);
+    leave(s, item, size);
+    if (goes_on && run->phase != RUN_GONE) {
+        run_give_back(run, item);
+        item = NULL;
+    }
+    run->stale = true;
+    scheduler_nudge_locked(s);
+    pthread_mutex_unlock(&s->lock);
+    task_item_free(item);
+}
+
+static void lose_run(struct scheduler *s, struct run *run)
+{
+    pthread_mutex_lock(&s->lock);
+    run->phase = RUN_GONE;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* A database that says no: lost leases end the run here, anything else is asked again, so no page is dropped. */
+static void not_stored(struct page *page, enum cw_code rc, const struct cw_err *err)
+{
+    struct run *run = page->item->run;
+    cw_log(CW_LOG_WARNING, "pull.page_not_stored", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(err));
+    if (rc == CW_E_CONFLICT || rc == CW_E_NOT_FOUND) {
+        lose_run(page->s, run);
+    } else {
+        pthread_mutex_lock(&page->s->lock);
+        run->host->quiet_until_us = cw_now_us() + CW_SECOND_US;
+        pthread_mutex_unlock(&page->s->lock);
+    }
+    settle(page->s, page->item, true);
+}
+
+static void note_host(struct page *page)
+{
+    bool faulty = page->verdict == PAGE_RETRY;
+    pthread_mutex_lock(&page->s->lock);
+    struct host *host = page->item->run->host;
+    host->faults = faulty ? host->faults + 1 : 0;
+    int64_t quiet_us = page->retry_us;
+    if (host->faults >= HOST_FAULTS_MAX && quiet_us < cw_now_us() + CW_MINUTE_US) {
+        quiet_us = cw_now_us() + CW_MINUTE_US;
+        host->faults = 0;
+    }
+    if (quiet_us > host->quiet_until_us) {
+        host->quiet_until_us = quiet_us;
+    }
+    pthread_mutex_unlock(&page->s->lock);
+}
+
+static int64_t retry_time(const struct page *page)
+{
+    static const int64_t ladder_s[CW_TASK_TRIES] = { 1, 3, 10, 30, 60 };
+    unsigned tries = page->item->tries < CW_TASK_TRIES ? page->item->tries : CW_TASK_TRIES - 1;
+    int64_t jitter_us = (int64_t)cw_random_below(CW_SECOND_US / 2);
+    int64_t ladder_us = cw_now_us() + ladder_s[tries] * CW_SECOND_US + jitter_us;
+    return page->retry_us > ladder_us ? page->retry_us + jitter_us : ladder_us;
+}
+
+static void put_off(struct page *page)
+{
+    struct task_item *item = page->item;
+    struct run *run = item->run;
+    bool last = page->verdict == PAGE_FINAL || item->tries + 1 >= CW_TASK_TRIES;
+    struct cw_task_failure failure = {
+        .owner = page->s->owner,
+        .job = &run->job,
+        .pull = run->pull.id,
+        .task = item->id,
+        .code = page->code,
+        .http_status = (int)item->response.status,
+        .retry_at_us = last ? 0 : retry_time(page),
+        .restart = page->verdict == PAGE_RESTART,
+    };
+    struct cw_err err = { 0 };
+    enum cw_code rc = cw_pull_task_failed(&page->s->model, &failure, &err);
+    if (rc != CW_OK) {
+        not_stored(page, rc, &err);
+        return;
+    }
+    cw_log(last ? CW_LOG_WARNING : CW_LOG_INFO, "pull.task_put_off", CW_ID("pull", CW_PREFIX_PULL, run->pull.id),
+           CW_LIT("code", page->code), CW_INT("status", item->response.status), CW_INT("try", item->tries + 1),
+           CW_LIT("final", last ? "yes" : "no"));
+    settle(page->s, item, false);
+}
+
+static void go_on(struct page *page)
+{
+    struct harvest harvest = { 0 };
+    struct cw_span next = { NULL, 0 };
+    struct cw_err err = { 0 };
+    enum cw_code rc = gather(page, &harvest, &err);
+    if (rc == CW_OK) {
+        rc = commit(page, &harvest, &next, &err);
+    }
+    cw_record_batch_free(harvest.records);
+    if (rc != CW_OK) {
+        not_stored(page, rc, &err);
+        return;
+    }
+    struct task_item *item = page->item;
+    char *url = next.ptr == NULL ? NULL : strndup(next.ptr, next.len);
+    if (url != NULL) {
+        free(item->url);
+        item->url = url;
+        item->first_page = false;
+        item->tries = item->refusals = item->redirects = 0;
+    }
+    /* Without memory for the next URL the task is read again from its row, which has it. */
+    settle(page->s, item, url != NULL);
+}
+
+static void digest(struct scheduler *s, struct task_item *item)
+{
+    struct page page = { .s = s, .item = item };
+    page.arena = cw_arena_new((size_t)64 * 1024 * 1024);
+    if (page.arena == NULL) {
+        settle(s, item, true);
+        return;
+    }
+    judge_page(&page);
+    note_host(&page);
+    switch (page.verdict) {
+    case PAGE_GOOD:
+        go_on(&page);
+        break;
+    case PAGE_AGAIN:
+        settle(s, item, true);
+        break;
+    case PAGE_RETRY:
+    case PAGE_RESTART:
+    case PAGE_FINAL:
+        put_off(&page);
+        break;
+    }
+    cw_arena_free(page.arena);
+}
+
+void *digester_main(void *arg)
+{
+    struct scheduler *s = arg;
+    struct queue_node *node;
+    while ((node = queue_take(&s->digest)) != NULL) {
+        digest(s, (struct task_item *)node);
+    }
+    return NULL;
+}

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The dispatcher: claims jobs, keeps each pull's next pages at hand, and starts fetches within the caps: per connection, per
+ * host over all pulls, in all, and a byte budget for pages in memory. A hospital that hangs holds its own host's share and
+ * nobody else's.
+ */
+#include "config.h"
+#include "scheduler/scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/time.h"
+#include "os/log.h"
+#include "os/sys.h"
+
+#define CLAIM_EVERY_US (CW_SECOND_US / 5)
+#define CLAIM_MOST 16
+#define AWAY_US CW_SECOND_US /* pause after the database was away */
+
+void scheduler_nudge_locked(struct scheduler *s)
+{
+    s->nudged = true;
+    pthread_cond_signal(&s->changed);
+}
+
+void scheduler_nudge(struct scheduler *s)
+{
+    pthread_mutex_lock(&s->lock);
+    scheduler_nudge_locked(s);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct host *host_find(struct scheduler *s, const char *name)
+{
+    for (struct host *host = s->hosts; host != NULL; host = host->next) {
+        if (strcmp(host->name, name) == 0) {
+            return host;
+        }
+    }
+    struct host *host = calloc(1, sizeof *host);
+    if (host != NULL) {
+        (void)snprintf(host->name, sizeof host->name, "%s", name);
+        host->next = s->hosts;
+        s->hosts = host;
+    }
+    return host;
+}
+
+void task_item_free(struct task_item *item)
+{
+    if (item == NULL) {
+        return;
+    }
+    cw_secret_release(&item->bearer);
+    cw_http_response_release(&item->response);
+    free(item->type);
+    free(item->url);
+    free(item->accept);
+    free(item);
+}
+
+void run_free(struct run *run)
+{
+    if (run == NULL) {
+        return;
+    }
+    for (struct task_item *item = run->ready, *next; item != NULL; item = next) {
+        next = item->next;
+        task_item_free(item);
+    }
+    cw_secret_release(&run->token);
+    cw_data_key_wipe(&run->key);
+    cw_url_free(run->base);
+    cw_arena_free(run->arena);
+    free(run);
+}
+
+void run_give_back(struct run *run, struct task_item *item)
+{
+    item->next = run->ready;
+    run->ready = item;
+}
+
+/* ---------------------------------------------------------------------------------------------- claims */
+
+static bool prepare(struct scheduler *s, struct run *run, enum prepare_kind kind)
+{
+    struct prepare_item *item = calloc(1, sizeof *item);
+    if (item == NULL) {
+        return false;
+    }
+    item->run = run;
+    item->kind = kind;
+    run->busy++;
+    queue_put(&s->prepare, &item->node);
+    return true;
+}
+
+/* Work that waits on the hospital: a few at a time for each, so that one that hangs holds few preparers (lock held). */
+static void prepare_at_host(struct scheduler *s, struct run *run, enum prepare_kind kind, enum run_phase phase,
+                            int64_t now_us)
+{
+    struct host *host = run->host;
+    if (host->preparing < CW_PREPARE_PER_HOST && host->quiet_until_us <= now_us && prepare(s, run, kind)) {
+        host->preparing++;
+        run->phase = phase;
+    }
+}
+
+static void take_on(struct scheduler *s, const struct cw_job *job)
+{
+    struct run *run = calloc(1, sizeof *run);
+    if (run != NULL) {
+        run->arena = cw_arena_new((size_t)32 * 1024 * 1024);
+    }
+    if (run == NULL || run->arena == NULL) {
+        run_free(run);
+        struct cw_err err = { 0 };
+        if (cw_job_release(&s->model, s->owner, job, cw_now_us() + CW_MINUTE_US, &err) != CW_OK) {
+            cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+        }
+        return;
+    }
+    run->job = *job;
+    run->pull.id.ulid = job->subject;
+    run->phase = RUN_LOADING;
+    pthread_mutex_lock(&s->lock);
+    run->next = s->runs;
+    s->runs = run;
+    s->run_count++;
+    if (!prepare(s, run, PREPARE_LOAD)) {
+        run->phase = RUN_GONE; /* its lease runs out and somebody else has it */
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Claims what is due. False when the database is away. */
+static bool claim(struct scheduler *s)
+{
+    if (s->run_count >= CW_RUNS_MAX) {
+        return true;
+    }
+    struct cw_job jobs[CLAIM_MOST];
+    unsigned room = CW_RUNS_MAX - s->run_count;
+    size_t count = 0;
+    struct cw_err err = { 0 };
+    enum cw_code rc = cw_job_claim(&s->model, s->owner, s->lease_us, room < CLAIM_MOST ? room : CLAIM_MOST, jobs, &count, &err);
+    if (rc != CW_OK && rc != CW_E_RETRY) {
+        cw_log(CW_LOG_WARNING, "job.claim_failed", CW_ERR(&err));
+        return false;
+    }
+    for (size_t i = 0; rc == CW_OK && i < count; i++) {
+        take_on(s, &jobs[i]);
+    }
+    if (count == CLAIM_MOST) {
+        scheduler_nudge(s);
+    }
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- waiting tasks */
+
+static char *copy(struct cw_span text)
+{
+    return strndup(text.ptr == NULL ? "" : text.ptr, text.len);
+}
+
+static struct task_item *item_new(struct run *run, const struct cw_task *task)
+{
+    struct task_item *item = calloc(1, sizeof *item);
+    if (item == NULL) {
+        return NULL;
+    }
+    item->run = run;
+    item->id = task->id;
+    item->kind = task->kind;
+    item->ordinal = task->ordinal;
+    item->tries = task->tries;
+    item->first_page = task->first_page;
+    item->type = copy(task->resource_type);
+    item->url = copy(task->url);
+    cw_http_response_init(&item->response);
+    if (item->type == NULL || item->url == NULL) {
+        task_item_free(item);
+        return NULL;
+    }
+    return item;
+}
+
+/* Reads the waiting tasks of a run that has nothing in flight and nothing at hand, so that none is taken twice. */
+static bool read_waiting(struct scheduler *s, struct run *run)
+{
+    struct cw_arena *arena = cw_arena_new((size_t)4 * 1024 * 1024);
+    if (arena == NULL) {
+        return false;
+    }
+    struct cw_err err = { 0 };
+    struct cw_waiting waiting;
+    enum cw_code rc = cw_pull_waiting(&s->model, &run->pull, 200, arena, &waiting, &err);
+    if (rc != CW_OK) {
+        cw_log(CW_LOG_WARNING, "pull.waiting_failed", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(&err));
+        cw_arena_free(arena);
+        return rc != CW_E_UNAVAILABLE;
+    }
+    pthread_mutex_lock(&s->lock);
+    struct task_item **tail = &run->ready;
+    for (size_t i = 0; i < waiting.count; i++) {
+        struct task_item *item = item_new(run, &waiting.tasks[i]);
+        if (item == NULL) {
+            break;
+        }
+        *tail = item;
+        tail = &item->next;
+    }
+    run->stale = false;
+    run->next_due_us = waiting.next_us;
+    if (waiting.left == 0 && run->phase == RUN_GOING) {
+        run->phase = RUN_ENDING;
+        if (!prepare(s, run, PREPARE_END)) {
+            run->phase = RUN_GONE;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    cw_arena_free(arena);
+    return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- starting fetches */
+
+static bool may_start(const struct scheduler *s, const struct run *run, size_t reserve, int64_t now_us)
+{
+    return run->in_flight < run->cap && run->host->running < s->per_host && s->fetching < s->total &&
+           run->host->quiet_until_us <= now_us && (s->bytes == 0 || s->bytes + reserve <= s->byte_budget);
+}
+
+/* Starts what may start of one run (lock held). True when something did. */
+static bool start_pages(struct scheduler *s, struct run *run, int64_t now_us)
+{
+    bool started = false;
+    size_t reserve = run->page_size == 0 ? CW_PAGE_GUESS : run->page_size;
+    while (run->ready != NULL && may_start(s, run, reserve, now_us)) {
+        struct task_item *item = run->ready;
+        if (cw_secret_set(&item->bearer, cw_secret_span(&run->token)) != CW_OK) {
+            return started;
+        }
+        run->ready = item->next;
+        item->next = NULL;
+        item->token_version = run->token_version;
+        item->reserved = reserve;
+        s->bytes += reserve;
+        s->fetching++;
+        run->host->running++;
+        run->in_flight++;
+        run->busy++;
+        queue_put(&s->fetch, &item->node);
+        started = true;
+    }
+    return started;
+}
+
+/* What one run needs next (lock held). True when fetches were started. */
+static bool step_locked(struct scheduler *s, struct run *run, int64_t now_us, bool *ret_read)
+{
+    if (run->phase == RUN_LOADED) {
+        prepare_at_host(s, run, PREPARE_PLAN, RUN_PLANNING, now_us);
+    }
+    if (run->phase != RUN_GOING) {
+        return false;
+    }
+    if (run->end_code != NULL) {
+        if (run->in_flight == 0) {
+            run->phase = prepare(s, run, PREPARE_END) ? RUN_ENDING : RUN_GONE;
+        }
+        return false;
+    }
+    if (run->refused_version == run->token_version || token_is_due(run, now_us)) {
+        prepare_at_host(s, run, PREPARE_REFRESH, RUN_REFRESHING, now_us);
+        return false;
+    }
+    bool due = run->next_due_us != 0 && run->next_due_us <= now_us;
+    if (run->ready == NULL && run->in_flight == 0 && (run->stale || due)) {
+        *ret_read = true;
+        return false;
+    }
+    return start_pages(s, run, now_us);
+}
+
+static void reap(struct scheduler *s)
+{
+    for (struct run **at = &s->runs; *at != NULL;) {
+        struct run *run = *at;
+        if (run->phase == RUN_GONE && run->busy == 0) {
+            *at = run->next;
+            s->run_count--;
+            run_free(run);
+        } else {
+            at = &run->next;
+        }
+    }
+}
+
+/* One look at every run. False when the database is away. */
+static bool step(struct scheduler *s)
+{
+    bool wake = false, here = true;
+    int64_t now_us = cw_now_us();
+    pthread_mutex_lock(&s->lock);
+    reap(s);
+    for (struct run *run = s->runs; run != NULL && here; run = run->next) {
+        bool read = false;
+        wake |= step_locked(s, run, now_us, &read);
+        if (read) {
+            /* Only this thread frees runs or gives a run with nothing in flight something to do: safe without the lock. */
+            pthread_mutex_unlock(&s->lock);
+            here = read_waiting(s, run);
+            pthread_mutex_lock(&s->lock);
+            bool ignored = false;
+            wake |= step_locked(s, run, now_us, &ignored);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (wake) {
+        cw_http_multi_wake(s->multi);
+    }
+    return here;
+}
+
+static void wait_for_change(struct scheduler *s, int64_t most_us)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t nanoseconds = until.tv_nsec + most_us * 1000;
+    until.tv_sec += nanoseconds / 1000000000;
+    until.tv_nsec = nanoseconds % 1000000000;
+    pthread_mutex_lock(&s->lock);
+    while (!s->nudged && pthread_cond_timedwait(&s->changed, &s->lock, &until) == 0) {
+    }
+    s->nudged = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* The stop: no new claims and no new pages; what is in flight is finished, the rest given back to be claimed at once. */
+static void give_all_back(struct scheduler *s)
+{
+    pthread_mutex_lock(&s->lock);
+    int64_t until_us = cw_monotonic_us() + 20 * CW_SECOND_US;
+    for (;;) {
+        unsigned busy = 0;
+        for (struct run *run = s->runs; run != NULL; run = run->next) {
+            busy += run->busy;
+        }
+        if (busy == 0 || cw_monotonic_us() > until_us) {
+            break;
+        }
+        pthread_mutex_unlock(&s->lock);
+        wait_for_change(s, CLAIM_EVERY_US);
+        pthread_mutex_lock(&s->lock);
+    }
+    for (struct run *run = s->runs; run != NULL; run = run->next) {
+        struct cw_err err = { 0 };
+        if (run->phase != RUN_GONE && cw_job_release(&s->model, s->owner, &run->job, cw_now_us(), &err) != CW_OK) {
+            cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+        }
+        run->phase = RUN_GONE;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void dispatcher_run(struct scheduler *s)
+{
+    int64_t claim_us = 0;
+    while (!cw_stop_asked()) {
+        bool here = true;
+        if (cw_monotonic_us() >= claim_us) {
+            here = claim(s);
+            claim_us = cw_monotonic_us() + CLAIM_EVERY_US;
+        }
+        here = here && step(s);
+        if (!here) {
+            claim_us = cw_monotonic_us() + AWAY_US;
+        }
+        wait_for_change(s, here ? CLAIM_EVERY_US : AWAY_US);
+    }
+    give_all_back(s);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The end of a pull: whether it is complete, and the receipt that proves it. A type is whole when every search of it that
+ * failed was refused by the server while another brought it (Epic refuses a bare Observation search and answers by category);
+ * references and documents that a server does not give (403, 404, 410) stand in the receipt and make no pull partial.
+ */
+#include "config.h"
+#include "scheduler/scheduler.h"
+
+#include "base/time.h"
+#include "fhir/receipt.h"
+#include "os/sys.h"
+
+static bool is_refusal(struct cw_span code)
+{
+    static const char *const codes[] = { "query_refused", "no_access", "not_found", "unauthorized", "gone" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(codes); i++) {
+        if (cw_span_eq_cstr(code, codes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool type_arrived(const struct cw_task *tasks, size_t count, struct cw_span type)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tasks[i].kind <= CW_TASK_SEARCH && tasks[i].status == CW_TASK_DONE &&
+            cw_span_eq(tasks[i].resource_type, type)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool is_hole(const struct cw_task *tasks, size_t count, const struct cw_task *task)
+{
+    if (task->status != CW_TASK_FAILED) {
+        return task->status == CW_TASK_WAITING;
+    }
+    if (!is_refusal(task->failure_code)) {
+        return true;
+    }
+    return task->kind <= CW_TASK_SEARCH && !type_arrived(tasks, count, task->resource_type);
+}
+
+static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count)
+{
+    bool any = false, hole = false;
+    for (size_t i = 0; i < count; i++) {
+        any |= tasks[i].status == CW_TASK_DONE || tasks[i].pages > 0;
+        hole |= is_hole(tasks, count, &tasks[i]);
+    }
+    if (run->end_code != NULL) {
+        return CW_PULL_FAILED;
+    }
+    return !hole ? CW_PULL_COMPLETE : any ? CW_PULL_PARTIAL : CW_PULL_FAILED;
+}
+
+static void receipt_task(const struct cw_task *task, struct cw_receipt_task *ret)
+{
+    static const char *const kinds[] = { "", "read", "search", "reference", "document" };
+    static const char *const states[] = { "", "waiting", "done", "failed", "skipped" };
+    *ret = (struct cw_receipt_task){
+        .type = task->resource_type,
+        .kind = kinds[task->kind],
+        .status = states[task->status],
+        .code = task->status == CW_TASK_DONE ? (struct cw_span){ NULL, 0 } : task->failure_code,
+        .http_status = task->http_status,
+        .pages = task->pages,
+        .requests = task->pages + task->tries,
+        .received = task->received,
+        .stored = task->stored,
+        .unchanged = task->unchanged,
+        .total = task->total,
+        .bytes = task->bytes,
+    };
+}
+
+static enum cw_code emit(struct run *run, const struct cw_task *tasks, size_t count, enum cw_pull_status status,
+                         struct cw_span failure, struct cw_arena *arena, struct cw_str *out, struct cw_err *err)
+{
+    struct cw_receipt_task *lines = cw_arena_array(arena, count + 1, sizeof *lines);
+    if (lines == NULL) {
+        return cw_err_set(err, CW_E_OOM, "pull.receipt", "out of memory");
+    }
+    for (size_t i = 0; i < count; i++) {
+        receipt_task(&tasks[i], &lines[i]);
+    }
+    struct cw_receipt receipt = {
+        .status = cw_pull_status_name(status),
+        .failure = failure,
+        .started_us = run->pull.started_us != 0 ? run->pull.started_us : run->pull.created_us,
+        .ended_us = cw_now_us(),
+        .asked = run->connection.scopes,
+        .granted = run->connection.scopes,
+        .tasks = lines,
+        .count = count,
+    };
+    enum cw_code rc = cw_receipt_emit(&receipt, out);
+    return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "pull.receipt", "the receipt could not be written");
+}
+
+static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, struct cw_err *err)
+{
+    struct cw_task *tasks;
+    size_t count;
+    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &tasks, &count, err);
+    if (rc == CW_OK) {
+        rc = cw_pull_get(&s->model, run->pull.id, arena, &run->pull, err);
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    enum cw_pull_status status = status_of(run, tasks, count);
+    const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : "nothing_arrived";
+    CW_AUTO_STR receipt;
+    cw_str_init(&receipt, CW_RECEIPT_MAX);
+    rc = emit(run, tasks, count, status, cw_span_cstr(failure), arena, &receipt, err);
+    if (rc == CW_OK) {
+        rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, status, failure, cw_str_span(&receipt), err);
+    }
+    return rc;
+}
+
+enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err)
+{
+    struct cw_arena *arena = cw_arena_new((size_t)16 * 1024 * 1024);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
+    }
+    enum cw_code rc = end_in(s, run, arena, err);
+    run->pull = (struct cw_pull){ .id = run->pull.id }; /* its texts lived in the arena */
+    cw_arena_free(arena);
+    return rc;
+}

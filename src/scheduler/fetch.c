@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The fetcher: one thread that runs every page's transfer on one curl multi. It decides nothing: what may start was
+ * decided by the dispatcher, what an answer means is the digesters' business.
+ */
+#include "config.h"
+#include "scheduler/scheduler.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "os/log.h"
+#include "os/sys.h"
+
+#define PAGE_MS 120000u /* eCW and HAPI take long over big pages; the host's cap bounds what that can hold */
+
+struct transfer {
+    struct scheduler *s;
+    struct task_item *item;
+};
+
+static void arrived(void *arg, enum cw_code code, struct cw_http_response *response, const struct cw_err *err)
+{
+    (void)err;
+    struct transfer *transfer = arg;
+    struct task_item *item = transfer->item;
+    item->code = code;
+    cw_http_response_release(&item->response);
+    item->response = *response;
+    cw_http_response_init(response); /* taken */
+    cw_secret_release(&item->bearer);
+    queue_put(&transfer->s->digest, &item->node);
+    free(transfer);
+}
+
+static void refuse(struct scheduler *s, struct task_item *item, enum cw_code code)
+{
+    item->code = code;
+    cw_secret_release(&item->bearer);
+    queue_put(&s->digest, &item->node);
+}
+
+static void begin(struct scheduler *s, struct task_item *item)
+{
+    struct transfer *transfer = malloc(sizeof *transfer);
+    if (transfer == NULL) {
+        refuse(s, item, CW_E_OOM);
+        return;
+    }
+    *transfer = (struct transfer){ s, item };
+    const char *accept = item->accept != NULL ? item->accept : item->run->profile->accept;
+    struct cw_http_request request = {
+        .method = CW_HTTP_GET,
+        .url = item->url,
+        .accept = accept,
+        .bearer = cw_secret_span(&item->bearer),
+        .body_max = item->kind == CW_TASK_DOCUMENT ? CW_DOCUMENT_MAX : CW_FHIR_PAGE_MAX,
+        .total_ms = PAGE_MS,
+    };
+    struct cw_err err = { 0 };
+    enum cw_code rc = cw_http_multi_add(s->multi, &request, NULL, arrived, transfer, &err);
+    if (rc != CW_OK) {
+        free(transfer);
+        refuse(s, item, rc);
+    }
+}
+
+void *fetcher_main(void *arg)
+{
+    struct scheduler *s = arg;
+    bool closed = false;
+    unsigned running = 0;
+    while (!closed || running > 0) {
+        struct queue_node *node;
+        while ((node = queue_try(&s->fetch)) != NULL) {
+            begin(s, (struct task_item *)node);
+        }
+        running = cw_http_multi_run(s->multi, 1000);
+        pthread_mutex_lock(&s->fetch.lock);
+        closed = s->fetch.closed && s->fetch.first == NULL;
+        pthread_mutex_unlock(&s->fetch.lock);
+    }
+    return NULL;
+}

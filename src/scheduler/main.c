@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * chartway-scheduler: the daemon that pulls records and keeps the house. One process a node; a lock file in the state folder
+ * makes sure of that, so that what a dead predecessor of the same name held is free at once.
+ */
+#include "config.h"
+#include "scheduler/scheduler.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "os/log.h"
+#include "os/sys.h"
+
+#define SMALL_STACK (512u * 1024u)
+#define DIGESTERS_MAX 64
+#define THREADS_MAX (CW_PREPARERS + DIGESTERS_MAX + 3)
+
+struct threads {
+    pthread_t ids[THREADS_MAX];
+    size_t count;
+};
+
+static bool spawn(struct threads *threads, void *(*fn)(void *), struct scheduler *s)
+{
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, SMALL_STACK);
+    int error = pthread_create(&threads->ids[threads->count], &attr, fn, s);
+    pthread_attr_destroy(&attr);
+    threads->count += error == 0;
+    return error == 0;
+}
+
+static enum cw_code lock_node(const struct cw_config *config, const char *node, struct cw_err *err)
+{
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/scheduler-%s.lock", cw_config_text(config, CW_CONF_STATE_DIR), node);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) {
+        return cw_err_sys(err, CW_E_IO, errno, "scheduler", "the lock file in state_dir cannot be opened");
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return cw_err_set(err, CW_E_CONFIG, "scheduler", "another scheduler of this node runs already");
+    }
+    return CW_OK; /* held, by the open descriptor, until the process ends */
+}
+
+static unsigned digesters(const struct cw_config *config)
+{
+    int64_t wanted = cw_config_int(config, CW_CONF_DIGEST_THREADS);
+    if (wanted == 0) {
+        wanted = sysconf(_SC_NPROCESSORS_ONLN);
+    }
+    return wanted < 1 ? 1 : wanted > DIGESTERS_MAX ? DIGESTERS_MAX : (unsigned)wanted;
+}
+
+static void init_sync(struct scheduler *s)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    pthread_mutex_init(&s->lock, NULL);
+    queue_init(&s->prepare);
+    queue_init(&s->fetch);
+    queue_init(&s->digest);
+}
+
+static enum cw_code open_all(struct scheduler *s, struct cw_err *err)
+{
+    const struct cw_config *config = s->config;
+    s->owner = cw_config_text(config, CW_CONF_NODE);
+    s->actor = (struct cw_actor){ .kind = CW_ACTOR_SCHEDULER, .name = s->owner };
+    s->lease_us = cw_config_int(config, CW_CONF_LEASE_MS) * 1000;
+    s->per_connection = (unsigned)cw_config_int(config, CW_CONF_PULL_PER_CONNECTION);
+    s->per_host = (unsigned)cw_config_int(config, CW_CONF_PULL_PER_HOST);
+    s->total = (unsigned)cw_config_int(config, CW_CONF_PULL_TOTAL);
+    s->byte_budget = (uint64_t)cw_config_int(config, CW_CONF_PULL_BYTES);
+    s->page_size = (int)cw_config_int(config, CW_CONF_PULL_COUNT);
+    enum cw_code rc = lock_node(config, s->owner, err);
+    if (rc == CW_OK) {
+        /* A digester holds one connection, a preparer now and then one; dispatcher, sequencer and upkeep one each. */
+        rc = cw_model_init(&s->model, config, digesters(config) + 8, err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_profiles_load(cw_config_text(config, CW_CONF_VENDORS_DIR), &s->profiles, err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_http_multi_new(config, &s->multi, err);
+    }
+    unsigned freed = 0;
+    if (rc == CW_OK) {
+        rc = cw_job_free_owner(&s->model, s->owner, &freed, err);
+    }
+    if (rc == CW_OK) {
+        cw_log(CW_LOG_INFO, "scheduler.started", CW_INT("resumed", freed), CW_INT("digesters", digesters(config)));
+    }
+    return rc;
+}
+
+static void join_all(struct threads *threads)
+{
+    for (size_t i = 0; i < threads->count; i++) {
+        pthread_join(threads->ids[i], NULL);
+    }
+    threads->count = 0;
+}
+
+static void work(struct scheduler *s)
+{
+    struct threads fetcher = { .count = 0 }, others = { .count = 0 }, digest = { .count = 0 };
+    bool up = spawn(&fetcher, fetcher_main, s) && spawn(&others, sequencer_main, s) && spawn(&others, upkeep_main, s);
+    for (int i = 0; up && i < CW_PREPARERS; i++) {
+        up = spawn(&others, preparer_main, s);
+    }
+    for (unsigned i = 0; up && i < digesters(s->config); i++) {
+        up = spawn(&digest, digester_main, s);
+    }
+    if (!up) {
+        cw_log(CW_LOG_ERR, "scheduler.no_threads");
+        cw_stop_ask();
+    }
+    dispatcher_run(s);
+    queue_close(&s->prepare);
+    queue_close(&s->fetch);
+    cw_http_multi_wake(s->multi);
+    join_all(&fetcher);
+    queue_close(&s->digest);
+    join_all(&digest);
+    join_all(&others);
+}
+
+static void close_all(struct scheduler *s)
+{
+    for (struct run *run = s->runs, *next; run != NULL; run = next) {
+        next = run->next;
+        run_free(run);
+    }
+    for (struct host *host = s->hosts, *next; host != NULL; host = next) {
+        next = host->next;
+        free(host);
+    }
+    cw_http_multi_free(s->multi);
+    cw_profiles_free(s->profiles);
+    cw_model_release(&s->model);
+    queue_release(&s->prepare);
+    queue_release(&s->fetch);
+    queue_release(&s->digest);
+    pthread_cond_destroy(&s->changed);
+    pthread_mutex_destroy(&s->lock);
+}
+
+int main(void)
+{
+    struct scheduler *s = calloc(1, sizeof *s);
+    struct cw_config *config = NULL;
+    struct cw_err err = { 0 };
+    cw_process_harden();
+    cw_log_init("chartway-scheduler", CW_LOG_INFO);
+    cw_stop_init();
+    enum cw_code rc = s == NULL ? CW_E_OOM : cw_config_load(NULL, &config, &err);
+    if (rc == CW_OK) {
+        s->config = config;
+        init_sync(s);
+        rc = open_all(s, &err);
+        if (rc == CW_OK) {
+            work(s);
+            cw_log(CW_LOG_INFO, "scheduler.stopped");
+        }
+        close_all(s);
+    }
+    if (rc != CW_OK) {
+        cw_log(CW_LOG_ERR, "scheduler.cannot_start", CW_ERR(&err));
+    }
+    cw_config_free(config);
+    free(s);
+    return rc == CW_OK ? EXIT_SUCCESS : EXIT_FAILURE;
+}

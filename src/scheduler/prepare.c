@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The preparers: what a pull needs besides pages. They may wait on the database or a hospital, so there are many of them and
+ * few per host. What fails for now goes back to the job table with a growing delay; what cannot come right ends the pull.
+ */
+#include "config.h"
+#include "scheduler/scheduler.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/time.h"
+#include "model/keys.h"
+#include "os/log.h"
+#include "os/sys.h"
+
+#define JOB_TRIES_MAX 12 /* with the ladder below: about a day */
+
+/* ---------------------------------------------------------------------------------------------- loading */
+
+static enum cw_code load_key(struct scheduler *s, struct run *run, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(s->model.pool, 5000, &db, err);
+    if (rc == CW_OK) {
+        rc = cw_patient_key(&s->model, db, run->pull.patient, 0, &run->key, err);
+        cw_db_put(db);
+    }
+    return rc;
+}
+
+static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_err *err)
+{
+    enum cw_code rc = cw_pinned_parse(run->connection.pinned, run->arena, &run->pinned, err);
+    if (rc == CW_OK) {
+        rc = cw_url_parse(cw_span_cstr(run->pinned.base), &run->base, err);
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    run->profile = cw_profiles_get(s->profiles, cw_span_cstr(run->pinned.profile));
+    char name[300];
+    (void)snprintf(name, sizeof name, "%s:%u", cw_url_host(run->base), cw_url_port(run->base));
+    pthread_mutex_lock(&s->lock);
+    run->host = host_find(s, name);
+    run->cap = s->per_connection;
+    if (run->profile->max_conn > 0 && (unsigned)run->profile->max_conn < run->cap) {
+        run->cap = (unsigned)run->profile->max_conn;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return run->host == NULL ? cw_err_set(err, CW_E_OOM, "pull.load", "out of memory") : CW_OK;
+}
+
+static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *err)
+{
+    enum cw_code rc = cw_pull_get(&s->model, run->pull.id, run->arena, &run->pull, err);
+    if (rc == CW_OK) {
+        rc = cw_connection_get(&s->model, run->pull.connection, run->arena, &run->connection, err);
+    }
+    if (rc == CW_OK && run->connection.status != CW_CONNECTION_ACTIVE) {
+        rc = cw_err_set(err, CW_E_STATE, "pull.load", "the connection is not active");
+    }
+    if (rc == CW_OK) {
+        rc = load_key(s, run, err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_connection_upstream(&s->model, run->connection.id, run->arena, &run->upstream_patient, err);
+    }
+    if (rc == CW_OK) {
+        rc = load_base(s, run, err);
+    }
+    run->target = (struct cw_record_target){
+        .patient = run->pull.patient,
+        .endpoint = run->pull.endpoint,
+        .connection = run->pull.connection,
+        .source = run->connection.source,
+        .tenant_context = run->connection.tenant_context,
+        .pull = run->pull.id,
+    };
+    return rc;
+}
+
+static enum cw_code plan(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err)
+{
+    enum cw_code rc = refresh_token(s, http, run, err);
+    if (rc == CW_OK && run->pull.status == CW_PULL_WAITING) {
+        rc = plan_pull(s, http, run, err);
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- what follows */
+
+static void set_phase(struct scheduler *s, struct run *run, enum run_phase phase)
+{
+    pthread_mutex_lock(&s->lock);
+    if (run->phase != RUN_GONE) {
+        run->phase = phase;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Why a pull cannot go on for good, or NULL. */
+static const char *final_code(enum cw_code rc)
+{
+    switch ((int)rc) {
+    case CW_E_AUTH:
+        return "grant_ended";
+    case CW_E_EXPIRED:
+        return "access_ended";
+    case CW_E_STATE:
+        return "connection_not_active";
+    case CW_E_SYNTAX:
+    case CW_E_MISSING:
+        return "connection_unreadable";
+    default:
+        return NULL;
+    }
+}
+
+static void give_back(struct scheduler *s, struct run *run)
+{
+    int64_t delay_s = run->job.tries >= 10 ? 3600 : INT64_C(5) << run->job.tries;
+    int64_t ready_us = cw_now_us() + (delay_s > 3600 ? 3600 : delay_s) * CW_SECOND_US;
+    struct cw_err err = { 0 };
+    if (cw_job_release(&s->model, s->owner, &run->job, ready_us, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+    }
+    set_phase(s, run, RUN_GONE);
+}
+
+static void end(struct scheduler *s, struct run *run)
+{
+    struct cw_err err = { 0 };
+    enum cw_code rc = end_pull(s, run, &err);
+    if (rc == CW_OK) {
+        cw_log(CW_LOG_INFO, "pull.ended", CW_ID("pull", CW_PREFIX_PULL, run->pull.id),
+               CW_LIT("failure", run->end_code == NULL ? "none" : run->end_code));
+        set_phase(s, run, RUN_GONE);
+        return;
+    }
+    cw_log(CW_LOG_WARNING, "pull.end_failed", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(&err));
+    if (rc == CW_E_CONFLICT || rc == CW_E_NOT_FOUND) {
+        set_phase(s, run, RUN_GONE);
+    } else {
+        give_back(s, run);
+    }
+}
+
+static void failed(struct scheduler *s, struct run *run, enum cw_code rc, const struct cw_err *err)
+{
+    cw_log(CW_LOG_WARNING, "pull.held_up", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_INT("try", run->job.tries),
+           CW_ERR(err));
+    const char *code = final_code(rc);
+    if (code == NULL && run->job.tries >= JOB_TRIES_MAX) {
+        code = "gave_up";
+    }
+    if (rc == CW_E_CONFLICT || rc == CW_E_NOT_FOUND) {
+        set_phase(s, run, RUN_GONE); /* not ours any more, or its patient is gone */
+    } else if (code == NULL) {
+        give_back(s, run);
+    } else {
+        run->end_code = code;
+        if (run->in_flight == 0) {
+            end(s, run);
+        } else {
+            set_phase(s, run, RUN_GOING); /* pages in flight settle first; the dispatcher then ends it */
+        }
+    }
+}
+
+static void run_prepare(struct scheduler *s, struct cw_http *http, const struct prepare_item *item)
+{
+    struct run *run = item->run;
+    struct cw_err err = { 0 };
+    enum cw_code rc = CW_OK;
+    switch (item->kind) {
+    case PREPARE_LOAD:
+        rc = load(s, run, &err);
+        break;
+    case PREPARE_PLAN:
+        rc = plan(s, http, run, &err);
+        break;
+    case PREPARE_REFRESH:
+        rc = refresh_token(s, http, run, &err);
+        break;
+    case PREPARE_END:
+        end(s, run);
+        return;
+    }
+    if (rc != CW_OK) {
+        failed(s, run, rc, &err);
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    run->stale = true;
+    if (run->phase != RUN_GONE) {
+        run->phase = item->kind == PREPARE_LOAD ? RUN_LOADED : RUN_GOING;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+void *preparer_main(void *arg)
+{
+    struct scheduler *s = arg;
+    struct cw_http *http = NULL;
+    struct cw_err err = { 0 };
+    if (cw_http_new(s->config, &http, &err) != CW_OK) {
+        cw_log(CW_LOG_ERR, "http.not_ready", CW_ERR(&err));
+        cw_stop_ask();
+        return NULL;
+    }
+    struct queue_node *node;
+    while ((node = queue_take(&s->prepare)) != NULL) {
+        struct prepare_item *item = (struct prepare_item *)node;
+        run_prepare(s, http, item);
+        pthread_mutex_lock(&s->lock);
+        if (item->kind == PREPARE_PLAN || item->kind == PREPARE_REFRESH) {
+            item->run->host->preparing--;
+        }
+        item->run->busy--;
+        scheduler_nudge_locked(s);
+        pthread_mutex_unlock(&s->lock);
+        free(item);
+    }
+    cw_http_free(http);
+    return NULL;
+}

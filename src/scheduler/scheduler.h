@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scheduler's own parts and how work moves between its threads (design section 5):
+ *
+ *   dispatcher ──prepare──► preparers   load, refresh, capability, plan, receipt (may wait on a hospital or the database)
+ *        │ ▲                    │
+ *      fetch │ changed ◄────────┘
+ *        ▼ │
+ *     fetcher (one thread, curl multi) ──digest──► digesters   slice, hash, compress, seal, commit one page
+ *
+ * One mutex (`lock`) guards every struct run and host; it is never held over a database call, a transfer or a slice. A run
+ * belongs to the dispatcher; others hold it by `busy`, which the dispatcher waits for before it frees one.
+ */
+#ifndef CW_SCHEDULER_SCHEDULER_H
+#define CW_SCHEDULER_SCHEDULER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/secret.h"
+#include "model/connection.h"
+#include "model/job.h"
+#include "model/pull.h"
+#include "net/http.h"
+#include "net/url.h"
+#include "scheduler/queue.h"
+#include "smart/pinned.h"
+#include "smart/profile.h"
+
+#define CW_RUNS_MAX 1024              /* pulls in flight in one process */
+#define CW_PREPARERS 16               /* they wait, mostly */
+#define CW_PREPARE_PER_HOST 2         /* so that one hanging hospital takes two of them at most */
+#define CW_TASK_TRIES 5               /* of one page */
+#define CW_REFERENCE_LEVELS 3
+#define CW_LEVEL_ORDINAL 100000u      /* ordinals of level n begin at n times this */
+#define CW_PAGE_GUESS (1024u * 1024u) /* reserved of the byte budget before a page's size is known */
+
+/* A hospital's server, over all pulls of this process. */
+struct host {
+    char name[300];                   /* "host:port" */
+    unsigned running;                 /* fetches in flight */
+    unsigned preparing;
+    int64_t quiet_until_us;           /* Retry-After: nobody asks before */
+    unsigned faults;                  /* in a row: timeouts and refusals of the whole server */
+    struct host *next;
+};
+
+enum run_phase {
+    RUN_LOADING,     /* a preparer reads it from the database */
+    RUN_LOADED,      /* waits for its turn at the host */
+    RUN_PLANNING,    /* a preparer sees to the token and makes the plan */
+    RUN_GOING,       /* tasks are fetched */
+    RUN_REFRESHING,  /* a preparer gets a new token; pages in flight go on */
+    RUN_ENDING,      /* a preparer writes the receipt and the end */
+    RUN_GONE         /* ended, lost or given back: freed once nobody is busy with it */
+};
+
+/* One pull in hand. Constant after loading: everything up to `host`. */
+struct run {
+    struct cw_job job;
+    struct cw_arena *arena;           /* what lives as long as the run */
+    struct cw_pull pull;
+    struct cw_connection connection;
+    struct cw_pinned pinned;
+    const struct cw_profile *profile;
+    struct cw_url *base;
+    struct cw_span upstream_patient;
+    struct cw_data_key key;
+    struct cw_record_target target;
+    struct host *host;
+
+    enum run_phase phase;             /* everything from here under the lock */
+    unsigned busy;                    /* items in queues and transfers that point here */
+    unsigned in_flight;               /* pages being fetched or digested */
+    unsigned cap;                     /* parallel requests */
+    bool stale;                       /* the waiting tasks must be read again */
+    int64_t next_due_us;              /* when a waiting task becomes due; 0 none */
+    struct task_item *ready;          /* tasks at hand, first in order */
+    size_t page_size;                 /* largest seen: what to reserve */
+    struct cw_secret token;
+    uint32_t token_version;
+    int64_t token_expires_us, token_obtained_us;
+    uint32_t refused_version;         /* a 401 came while this version was in use */
+    const char *end_code;             /* why it must end now, or NULL */
+    struct run *next;
+};
+
+/* One page's way: ready → fetch → digest → ready or freed. Owned by whoever has it in hand. */
+struct task_item {
+    struct queue_node node;           /* first member */
+    struct run *run;
+    struct cw_task_id id;
+    enum cw_task_kind kind;
+    unsigned ordinal, tries;
+    char *type;
+    char *url;
+    char *accept;                     /* NULL: the profile's */
+    bool first_page;
+    unsigned empty_pages;             /* in a row */
+    unsigned refusals;                /* 401s with different tokens */
+    unsigned redirects;
+    size_t reserved;                  /* of the byte budget */
+    uint32_t token_version;           /* it was asked with */
+    struct cw_secret bearer;
+    enum cw_code code;                /* of the transfer */
+    struct cw_http_response response;
+    struct task_item *next;
+};
+
+enum prepare_kind { PREPARE_LOAD, PREPARE_PLAN, PREPARE_REFRESH, PREPARE_END };
+struct prepare_item {
+    struct queue_node node;           /* first member */
+    struct run *run;
+    enum prepare_kind kind;
+};
+
+struct scheduler {
+    const struct cw_config *config;
+    struct cw_model model;
+    struct cw_profiles *profiles;
+    const char *owner;                /* this node's name in leases */
+    struct cw_actor actor;
+    int64_t lease_us;
+    unsigned per_connection, per_host, total;
+    uint64_t byte_budget;
+    int page_size;
+
+    pthread_mutex_t lock;
+    pthread_cond_t changed;           /* something for the dispatcher; on the monotonic clock */
+    bool nudged;
+    struct run *runs;
+    unsigned run_count;
+    struct host *hosts;
+    unsigned fetching;
+    uint64_t bytes;                   /* reserved or held by pages */
+
+    struct queue prepare, fetch, digest;
+    struct cw_http_multi *multi;
+};
+
+/* Wakes the dispatcher; takes the lock itself / with the lock held. */
+void scheduler_nudge(struct scheduler *s);
+void scheduler_nudge_locked(struct scheduler *s);
+
+/* dispatch.c */
+void dispatcher_run(struct scheduler *s);
+void run_free(struct run *run);
+void task_item_free(struct task_item *item);
+/* Puts a task back in front of its run's ready list (lock held). */
+void run_give_back(struct run *run, struct task_item *item);
+struct host *host_find(struct scheduler *s, const char *name); /* lock held; NULL out of memory */
+
+/* fetch.c */
+void *fetcher_main(void *scheduler);
+
+/* digest.c */
+void *digester_main(void *scheduler);
+
+/* prepare.c */
+void *preparer_main(void *scheduler);
+
+/* plan.c: capability, plan and tasks of a pull that has none yet. */
+enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err);
+
+/* end.c: receipt, status and the terminal event. */
+enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err);
+
+/* refresh.c: makes sure that run->token is good for a page. CW_E_AUTH: the grant is dead; CW_E_EXPIRED: one-time access has ended; others: later. */
+enum cw_code refresh_token(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err);
+bool token_is_due(const struct run *run, int64_t now_us);
+
+/* upkeep.c */
+void *sequencer_main(void *scheduler);
+void *upkeep_main(void *scheduler);
+
+#endif
