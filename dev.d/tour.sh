@@ -55,7 +55,7 @@ press() {
     local who=$1 want=$2 button=$3 lines action line data=()
     shift 3
     lines=$(awk -v WANT="$want" -v PRESS="$button" -f "$ROOT/dev.d/form.awk" "$TOUR/page") ||
-        die "no form with “$want” on ${TOUR_URL%%\?*}; the page is $TOUR/page"
+        die "no form with \"$want\" on ${TOUR_URL%%\?*}; the page is $TOUR/page"
     { read -r action; while IFS= read -r line; do data+=(--data-urlencode "$line"); done; } <<<"$lines"
     for line in "$@"; do data+=(--data-urlencode "$line"); done
     case $action in

@@ -26,7 +26,9 @@ dev_up() {
             *) die "up: unknown option $1" ;;
         esac
     done
-    [[ $PORT =~ ^[0-9]+$ ]] && [ "$PORT" -ge 1 ] && [ "$PORT" -le 65535 ] || die "CHARTWAY_PORT is not a port: $PORT"
+    if ! [[ $PORT =~ ^[0-9]{1,5}$ ]] || [ "$PORT" -lt 1 ] || [ "$PORT" -gt 65535 ]; then
+        die "CHARTWAY_PORT is not a port: $PORT"
+    fi
 
     need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_RUN[@]}"
     up_build

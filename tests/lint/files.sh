@@ -10,7 +10,7 @@ fault() {
     faults=$((faults + 1))
 }
 tracked() { git ls-files -z -- "$@"; }
-ours=('*.c' '*.h' '*.sh' '*.sql' '*.mjs' '*.js' '*.css' '*.ac' '*.am' dev 'tests/lib/with-mariadb' '.ci/run')
+ours=('*.c' '*.h' '*.sh' '*.sql' '*.mjs' '*.js' '*.css' '*.ac' 'Makefile.am' dev 'tests/lib/with-mariadb' '.ci/run')
 
 while IFS= read -r -d '' file; do
     [ -f "$file" ] || continue
@@ -28,7 +28,7 @@ done < <(tracked src sql conf www dev dev.d tests Makefile.am configure.ac | gre
 
 while IFS= read -r hit; do
     fault "banned call: $hit"
-done < <(tracked 'src/*.c' | xargs -0 -r grep -nE '(^|[^a-zA-Z0-9_>.])(sscanf|strtol|strtoul|strtoll|system|rand|random|getenv|setenv|signal|memcmp_secret)\(' |
+done < <(tracked 'src/*.c' | xargs -0 -r grep -nE '(^|[^a-zA-Z0-9_>.])(sscanf|strtol|strtoul|strtoll|system|rand|random|getenv|signal)\(' |
     grep -vE '^src/os/|^[^:]*:[0-9]+: *(\*|/\*|//)' || true)
 
 [ "$faults" -eq 0 ]
