@@ -51,23 +51,20 @@ static void judge(struct page *page, enum verdict verdict, const char *code)
 
 static void judge_transfer(struct page *page)
 {
-    switch (page->item->code) {
-    case CW_E_TIMEOUT:
-        judge(page, PAGE_RETRY, "timeout");
-        break;
-    case CW_E_TOO_BIG:
-        judge(page, PAGE_FINAL, "page_too_big");
-        break;
-    case CW_E_BLOCKED:
-    case CW_E_SYNTAX:
-        judge(page, PAGE_FINAL, "url_refused");
-        break;
-    case CW_E_STOPPED:
-        judge(page, PAGE_AGAIN, "stopped");
-        break;
-    default:
-        judge(page, PAGE_RETRY, "unavailable");
-        break;
+    static const struct {
+        enum cw_code code;
+        enum verdict verdict;
+        const char *name;
+    } table[] = {
+        { CW_E_TIMEOUT, PAGE_RETRY, "timeout" },       { CW_E_TOO_BIG, PAGE_FINAL, "page_too_big" },
+        { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },   { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },
+        { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
+    };
+    judge(page, PAGE_RETRY, "unavailable");
+    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
+        if (table[i].code == page->item->code) {
+            judge(page, table[i].verdict, table[i].name);
+        }
     }
 }
 

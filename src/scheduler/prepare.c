@@ -103,19 +103,22 @@ static void set_phase(struct scheduler *s, struct run *run, enum run_phase phase
 /* Why a pull cannot go on for good, or NULL. */
 static const char *final_code(enum cw_code rc)
 {
-    switch ((int)rc) {
-    case CW_E_AUTH:
-        return "grant_ended";
-    case CW_E_EXPIRED:
-        return "access_ended";
-    case CW_E_STATE:
-        return "connection_not_active";
-    case CW_E_SYNTAX:
-    case CW_E_MISSING:
-        return "connection_unreadable";
-    default:
-        return NULL;
+    static const struct {
+        enum cw_code code;
+        const char *name;
+    } table[] = {
+        { CW_E_AUTH, "grant_ended" },
+        { CW_E_EXPIRED, "access_ended" },
+        { CW_E_STATE, "connection_not_active" },
+        { CW_E_SYNTAX, "connection_unreadable" },
+        { CW_E_MISSING, "connection_unreadable" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
+        if (table[i].code == rc) {
+            return table[i].name;
+        }
     }
+    return NULL;
 }
 
 static void give_back(struct scheduler *s, struct run *run)
