@@ -28,6 +28,9 @@ const char *cw_browser_language(struct cw_request *request, struct cw_reply *rep
                                 const struct cw_templates *templates, struct cw_span asked, bool secure)
     CW_NONNULL(1, 2, 3) CW_RETURNS_NONNULL;
 
+/* --- the result page of one attempt, which callback and picker share --- */
+#define CW_RESULT_PATH "/c/%s/attempt/%s" /* secret of the Session, att_ id */
+
 /* --- the way back --- */
 struct cw_return_param {
     const char *name;      /* NULL ends the list */
