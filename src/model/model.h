@@ -17,6 +17,9 @@
 #include "os/config.h"
 #include "vault/vault.h"
 
+/* How long a function of its own connection waits for a free one. */
+#define CW_DB_WAIT_MS 5000u
+
 struct cw_model {
     struct cw_db_pool *pool;
     struct cw_vault *vault;
