@@ -6,7 +6,7 @@
 # shellcheck source=dev.d/fuzz.sh
 . "$ROOT/dev.d/fuzz.sh"
 
-CHECK_STAGES=(build unit lint fuzz system browser contract)
+CHECK_STAGES=(build unit lint fuzz contract system browser)
 CHECK_LONG_STAGES=(clang valgrind tsan distcheck)
 CHECK_DIR=$STATE/check
 ASAN_BUILD=$ROOT/build/asan
@@ -160,7 +160,7 @@ stage_fuzz() {
     fuzz_run "$seconds"
 }
 
-# The three stages in JavaScript each print `N passed, N failed` last.
+# The stages in JavaScript print `N passed, N failed` last.
 node_stage() {
     local rc=0 line
     if [ ! -f "$ROOT/tests/$1/run.mjs" ]; then
@@ -180,7 +180,13 @@ node_stage() {
 
 stage_system() { node_stage system; }
 stage_browser() { node_stage browser; }
-stage_contract() { node_stage contract; }
+
+# The checker itself; the system tests put every answer of the API through it.
+stage_contract() {
+    "$ROOT/tests/node-modules.sh" "$CHECK_DIR"
+    node "$CHECK_DIR/node/tests/system/contract.mjs"
+    PASSED=1
+}
 
 stage_clang() {
     configure_in "$ROOT/build/clang" --enable-asan --enable-werror "CC=$(cached clang)" CFLAGS=-O1

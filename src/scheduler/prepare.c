@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The preparers: what a pull needs besides pages. They may wait on the database or a hospital, so there are many of them and
- * few per host. What fails for now goes back to the job table with a growing delay; what cannot come right ends the pull.
+ * few per host. What may yet come right goes back to the job table with a growing delay; what cannot come right ends the pull.
  */
 #include "config.h"
 #include "scheduler/scheduler.h"

@@ -20,7 +20,7 @@ declare -A may=(
     [vault]='base os vault'
     [model]='base os db vault model'
     [smart]='base os net vault model smart'
-    [fhir]='base os net vault model fhir'
+    [fhir]='base os net vault model smart fhir' # the plan of a pull asks smart/ what a scope grants
     [catalog]='base os net vault model catalog'
 )
 below='base os db net web vault model smart fhir catalog'

@@ -6,8 +6,10 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { Contract } from '../contract.mjs';
 
 const exec = promisify(execFile);
+export const contract = new Contract();
 export const ROOT = process.env.ROOT ?? path.resolve(process.cwd());
 export const BUILD = process.env.CHARTWAY_BUILD ?? path.join(ROOT, 'build/asan');
 export const TEST_DIR = process.env.CHARTWAY_TEST_DIR ?? path.join(ROOT, 'var/check');
@@ -111,7 +113,7 @@ export class Stack {
     return readdirSync(folder).map((file) => [file, readFileSync(path.join(folder, file), 'latin1')]);
   }
 
-  // One call of the API. `body` is sent as JSON, or as it is when it is a string or bytes.
+  // One call of the API; its answer is held against the OpenAPI document. `body` is sent as JSON, or as it is when it is a string or bytes.
   async api(method, route, body, { key = this.key, headers = {} } = {}) {
     const raw = typeof body === 'string' || body instanceof Uint8Array;
     const answer = await fetch(`${this.url}/api${route}`, {
@@ -130,6 +132,7 @@ export class Stack {
     } catch {
       json = undefined;
     }
+    contract.check({ method, path: route.split('?')[0], status: answer.status, headers: answer.headers, body: text });
     return { status: answer.status, headers: answer.headers, text, json };
   }
 }
