@@ -17,6 +17,9 @@ enum cw_code cw_patient_key(struct cw_model *m, struct cw_db *db, struct cw_pati
 /* Makes version 1 for a new patient, in the caller's transaction. */
 enum cw_code cw_patient_key_make(struct cw_model *m, struct cw_db *db, struct cw_patient_row patient,
                                  struct cw_data_key *ret, struct cw_err *err) CW_MUST_USE;
+/* From the three cells (version, wrapped, master_key_id) that a query joined, saving a round trip. */
+enum cw_code cw_key_open(struct cw_model *m, struct cw_ulid owner, const struct cw_value cells[3],
+                         struct cw_data_key *ret, struct cw_err *err) CW_MUST_USE;
 /* The zero id that stands for the installation itself. */
 struct cw_org_id cw_installation(void);
 
