@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The browser's cookie, the page's language, and return URLs, which are edited as text: an app's own bytes must come back as it sent them. */
+#include "config.h"
+
 #include "web/browser.h"
 
 #include "base/limits.h"

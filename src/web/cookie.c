@@ -3,6 +3,8 @@
  * Cookies, in and out. Going out they are always HttpOnly, SameSite=Lax and for the whole host; where the site is on TLS their name
  * starts with __Host-, so that no sibling host and no plain-http page can set one (RFC 6265bis 4.1.3.2).
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include "base/limits.h"

@@ -3,6 +3,8 @@
  * The error envelope. One table gives type and HTTP status of each code, as the contract's error page lists them; what the contract has
  * no word for stands at the end and is ours. The text in a cw_err is for the log and never reaches a client.
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include "base/jsonw.h"

@@ -3,6 +3,8 @@
  * Query strings and urlencoded forms against a table of inputs. Handlers see only values that were decoded once, are UTF-8 without
  * control characters, and fit the table; each name at most once, because two readers of a repeated name pick different values.
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include "base/limits.h"

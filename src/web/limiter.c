@@ -3,6 +3,8 @@
  * Token buckets in a fixed table. A key's keyed hash (SipHash-2-4, a fresh key per process, so that nobody can aim at a bucket) names a
  * row of WAYS slots; a new key takes the row's slot that was not used for the longest time. Memory never grows, whatever is thrown at it.
  */
+#include "config.h"
+
 #include "web/web.h"
 
 #include <pthread.h>

@@ -3,6 +3,8 @@
  * The languages. Each is one flat JSON object of texts; en.json says which keys there are and which {places} each text has, and a
  * language that differs in either stops the start: a patient never sees a key or a hole where a sentence should be.
  */
+#include "config.h"
+
 #include "web/template_int.h"
 
 #include <dirent.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The values of one page: small lists in an arena. A fault of memory is kept at the page and told when it is rendered. */
+#include "config.h"
+
 #include "web/template_int.h"
 
 static struct cw_page *root_of(struct cw_page *page)

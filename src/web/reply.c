@@ -3,6 +3,8 @@
  * Answers. A handler fills status, headers and a bounded body; nothing is on the wire before it returns, so a fault that it meets late
  * still becomes a whole answer. Streaming gives that up. Every answer carries the security headers, whatever it is.
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include <strings.h>

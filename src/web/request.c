@@ -3,6 +3,8 @@
  * One request from the wire to the log line: who is asked (route), may they (before), what came (body, inputs), the handler, the
  * answer. Each check answers by itself and ends the way, so a handler runs only on a request that is whole and fits its route.
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include <ctype.h>

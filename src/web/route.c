@@ -3,6 +3,8 @@
  * Finding the route of a path. A path is matched as the browser sent it (REQUEST_URI), segment by segment, each decoded once: the web
  * server's own decoding would turn "%2F" inside an id into a separator, and its normalising must not be done twice.
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include "base/text.h"

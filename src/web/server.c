@@ -7,6 +7,8 @@
  * One request at a time and connection. Where the web server keeps connections (fastcgi_keep_conn), a thread gives up one that
  * was idle for KEPT_IDLE_MS, so that a few quiet connections cannot hold all threads.
  */
+#include "config.h"
+
 #include "web/web_int.h"
 
 #include <errno.h>

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Loading www/tpl, and rendering: a walk over the operations with a scope of values, each escaped for the place that the parser found. */
+#include "config.h"
+
 #include "web/template_int.h"
 
 #include <dirent.h>

@@ -4,6 +4,8 @@
  * is, so each {{name}} gets the escaping of its place here, once, and a place where no escaping is safe (a tag's or attribute's name, an
  * unquoted value, script, style, on…=) is an error at start. Includes are parsed in place, hence in the right state.
  */
+#include "config.h"
+
 #include "web/template_int.h"
 
 #define INCLUDE_DEPTH_MAX 8u
