@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Connections. One row a (patient, endpoint, tenant context, upstream patient): two proxied children at one hospital never
+ * share one, and a reconnect keeps the id. The upstream patient id is sealed, and found again by its keyed hash.
+ */
+#include "config.h"
+#include "model/connection.h"
+
+#include "base/jsonw.h"
+#include "base/limits.h"
+#include "model/audit.h"
+#include "model/connection_int.h"
+#include "model/event.h"
+#include "model/keys.h"
+#include "os/sys.h"
+
+#define LIST_MAX 500
+
+#define COLUMNS \
+    "id, organization, patient, endpoint, source, registration, session, status, failure_code, failure_at, scopes," \
+    " tenant_context, pinned, one_time, created_at, updated_at"
+#define KINDS "bbbbbbbibtbbbitt"
+
+static const struct cw_query q_list = {
+    .name = "connection.list",
+    .sql = "SELECT " COLUMNS " FROM connection WHERE patient = ? ORDER BY created_at DESC, id DESC LIMIT 500",
+    .params = "b",
+    .columns = KINDS,
+};
+/* Attempts that never became a connection; a failed reconnect stands here too, the connection stays as it was. */
+static const struct cw_query q_failed = {
+    .name = "connection.failed_attempts",
+    .sql = "SELECT connection, organization, patient, endpoint, source, registration, session, 2, failure_code, ended_at,"
+           " '', '', NULL, 0, started_at, ended_at FROM attempt WHERE patient = ? AND status = 4"
+           " ORDER BY id DESC LIMIT 500",
+    .params = "b",
+    .columns = KINDS,
+};
+static const struct cw_query q_get = {
+    .name = "connection.get",
+    .sql = "SELECT " COLUMNS " FROM connection WHERE id = ?",
+    .params = "b",
+    .columns = KINDS,
+};
+static const struct cw_query q_upstream = {
+    .name = "connection.upstream",
+    .sql = "SELECT patient, upstream_sealed, key_version FROM connection WHERE id = ?",
+    .params = "b",
+    .columns = "bbi",
+};
+static const struct cw_query q_find = {
+    .name = "connection.find",
+    .sql = "SELECT id FROM connection WHERE patient = ? AND endpoint = ? AND tenant_context = ? AND upstream_hash = ?"
+           " FOR UPDATE",
+    .params = "bbbb",
+    .columns = "b",
+};
+static const struct cw_query q_insert = {
+    .name = "connection.insert",
+    .sql = "INSERT INTO connection (id, organization, patient, endpoint, source, registration, session, tenant_context,"
+           " upstream_hash, upstream_sealed, status, scopes, one_time, pinned, key_version, created_at, updated_at)"
+           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
+    .params = "bbbbbbbbbbbibitt",
+    .columns = "",
+};
+static const struct cw_query q_revive = {
+    .name = "connection.revive",
+    .sql = "UPDATE connection SET status = 1, failure_code = NULL, failure_at = NULL, source = ?, registration = ?,"
+           " session = ?, scopes = ?, one_time = ?, pinned = ?, updated_at = ? WHERE id = ?",
+    .params = "bbbbibtb",
+    .columns = "",
+};
+static const struct cw_query q_lock = {
+    .name = "connection.lock",
+    .sql = "SELECT c.status, c.organization, c.patient, c.source, c.created_at, p.patient_id FROM connection c"
+           " JOIN patient p ON p.id = c.patient WHERE c.id = ? FOR UPDATE",
+    .params = "b",
+    .columns = "ibbbtb",
+};
+static const struct cw_query q_end = {
+    .name = "connection.end",
+    .sql = "UPDATE connection SET status = ?, failure_code = ?, failure_at = ?, updated_at = ? WHERE id = ?",
+    .params = "ibttb",
+    .columns = "",
+};
+static const struct cw_query q_forget_tokens = {
+    .name = "connection.forget_tokens",
+    .sql = "DELETE FROM token_grant WHERE connection = ?",
+    .params = "b",
+    .columns = "",
+};
+const struct cw_query *const cw_queries_connection[] = { &q_list, &q_failed, &q_get,  &q_upstream, &q_find, &q_insert,
+                                                         &q_revive, &q_lock, &q_end, &q_forget_tokens, NULL };
+
+/* ---------------------------------------------------------------------------------------------- reading */
+
+static struct cw_ulid optional_id(const struct cw_value *cell)
+{
+    return cell->kind == CW_V_NULL ? (struct cw_ulid){ { 0 } } : cw_value_id(cell);
+}
+
+static void of_row(const struct cw_value *row, struct cw_connection *ret)
+{
+    *ret = (struct cw_connection){
+        .id = { cw_value_id(&row[0]) },
+        .org = { cw_value_id(&row[1]) },
+        .patient = { cw_value_id(&row[2]) },
+        .endpoint = { cw_value_id(&row[3]) },
+        .source = { cw_value_id(&row[4]) },
+        .registration = { optional_id(&row[5]) },
+        .session = { optional_id(&row[6]) },
+        .status = (enum cw_connection_status)row[7].number,
+        .failure_code = row[8].bytes,
+        .failure_us = row[9].number,
+        .scopes = row[10].bytes,
+        .tenant_context = row[11].bytes,
+        .pinned = row[12].bytes,
+        .one_time = row[13].number != 0,
+        .created_us = row[14].number,
+        .updated_us = row[15].number,
+    };
+}
+
+/* Both lists come newest first: merged they are too. */
+static size_t merge(const struct cw_rows *a, const struct cw_rows *b, struct cw_connection *out)
+{
+    size_t i = 0, j = 0, count = 0;
+    while (count < LIST_MAX && (i < a->count || j < b->count)) {
+        bool first = j == b->count || (i < a->count && cw_row(a, i)[14].number >= cw_row(b, j)[14].number);
+        of_row(first ? cw_row(a, i++) : cw_row(b, j++), &out[count++]);
+    }
+    return count;
+}
+
+enum cw_code cw_connection_list(struct cw_model *m, struct cw_patient_row patient, struct cw_arena *arena,
+                                struct cw_connection **ret, size_t *ret_count, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_value params[] = { cw_v_id(&patient.ulid) };
+    struct cw_rows connections, failed;
+    rc = cw_db_select(db, &q_list, params, arena, &connections, err);
+    if (rc == CW_OK) {
+        rc = cw_db_select(db, &q_failed, params, arena, &failed, err);
+    }
+    cw_db_put(db);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_connection *list = cw_arena_array(arena, LIST_MAX, sizeof *list);
+    if (list == NULL) {
+        return cw_err_set(err, CW_E_OOM, "connection.list", "out of memory");
+    }
+    *ret_count = merge(&connections, &failed, list);
+    *ret = list;
+    return CW_OK;
+}
+
+enum cw_code cw_connection_get(struct cw_model *m, struct cw_connection_id id, struct cw_arena *arena,
+                               struct cw_connection *ret, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_value params[] = { cw_v_id(&id.ulid) };
+    const struct cw_value *row;
+    rc = cw_db_one(db, &q_get, params, arena, &row, err);
+    cw_db_put(db);
+    if (rc == CW_OK) {
+        of_row(row, ret);
+    }
+    return rc;
+}
+
+enum cw_code cw_connection_upstream(struct cw_model *m, struct cw_connection_id id, struct cw_arena *arena,
+                                    struct cw_span *ret, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_value params[] = { cw_v_id(&id.ulid) };
+    const struct cw_value *row;
+    CW_AUTO_DATA_KEY key = { .version = 0 };
+    rc = cw_db_one(db, &q_upstream, params, arena, &row, err);
+    if (rc == CW_OK) {
+        struct cw_patient_row patient = { cw_value_id(&row[0]) };
+        rc = cw_patient_key(m, db, patient, (uint32_t)row[2].number, &key, err);
+    }
+    cw_db_put(db);
+    if (rc == CW_OK) {
+        rc = cw_cell_unseal(&key, CW_AAD("connection.upstream", id), &row[1], arena, ret, err);
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- making */
+
+struct putting {
+    struct cw_db *db;
+    const struct cw_data_key *key;
+    const struct connection_put *put;
+    struct cw_arena *arena;
+    struct cw_span tenant;
+    uint8_t hash[CW_HASH_LEN];
+};
+
+static enum cw_code insert(struct putting *p, struct cw_err *err)
+{
+    const struct connection_put *put = p->put;
+    struct cw_value sealed;
+    enum cw_code rc = cw_cell_seal(p->key, CW_AAD("connection.upstream", put->id), put->upstream_patient, p->arena,
+                                   &sealed, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    int64_t now_us = cw_now_us();
+    struct cw_value params[] = {
+        cw_v_id(&put->id.ulid),
+        cw_v_id(&put->org.ulid),
+        cw_v_id(&put->patient.ulid),
+        cw_v_id(&put->endpoint.ulid),
+        cw_v_id(&put->source.ulid),
+        cw_v_id(&put->registration.ulid),
+        cw_v_id(&put->session.ulid),
+        cw_v_bytes(p->tenant),
+        cw_v_bytes(cw_span_of(p->hash, CW_HASH_LEN)),
+        sealed,
+        cw_v_bytes(put->scopes),
+        cw_v_int(put->one_time),
+        cw_v_bytes(put->pinned),
+        cw_v_int(p->key->version),
+        cw_v_time(now_us),
+        cw_v_time(now_us),
+    };
+    return cw_db_exec(p->db, &q_insert, params, NULL, err);
+}
+
+static enum cw_code revive(struct putting *p, struct cw_connection_id id, struct cw_err *err)
+{
+    const struct connection_put *put = p->put;
+    struct cw_value params[] = {
+        cw_v_id(&put->source.ulid), cw_v_id(&put->registration.ulid), cw_v_id(&put->session.ulid),
+        cw_v_bytes(put->scopes),    cw_v_int(put->one_time),          cw_v_bytes(put->pinned),
+        cw_v_time(cw_now_us()),     cw_v_id(&id.ulid),
+    };
+    return cw_db_exec(p->db, &q_revive, params, NULL, err);
+}
+
+enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, const struct connection_put *put,
+                            struct cw_arena *arena, struct cw_connection_id *ret_id, struct cw_err *err)
+{
+    if (put->upstream_patient.len == 0 || put->upstream_patient.len > CW_FHIR_ID_MAX) {
+        return cw_err_set(err, CW_E_RANGE, "connection.put", "the upstream patient id is empty or too long");
+    }
+    struct putting p = { .db = db, .key = key, .put = put, .arena = arena };
+    p.tenant = put->tenant_context.ptr == NULL ? CW_SPAN("") : put->tenant_context;
+    cw_data_hash(key, "connection.upstream", put->upstream_patient, p.hash);
+    struct cw_value find[] = { cw_v_id(&put->patient.ulid), cw_v_id(&put->endpoint.ulid), cw_v_bytes(p.tenant),
+                               cw_v_bytes(cw_span_of(p.hash, CW_HASH_LEN)) };
+    struct cw_rows rows;
+    enum cw_code rc = cw_db_select(db, &q_find, find, arena, &rows, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_connection_id id = put->id;
+    if (rows.count > 0) {
+        id.ulid = cw_value_id(&cw_row(&rows, 0)[0]);
+        rc = revive(&p, id, err);
+    } else {
+        rc = insert(&p, err);
+        if (rc == CW_E_CONFLICT) {
+            /* Another attempt made it between our look and our insert: run the transaction again, it is found then. */
+            rc = cw_err_set(err, CW_E_RETRY, "connection.put", "made by another attempt meanwhile");
+        }
+    }
+    if (rc == CW_OK) {
+        *ret_id = id;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- ending */
+
+/* data.object: the contract's session-style connection, and who it is, which the contract's own event leaves out. */
+static enum cw_code end_payload(const struct cw_value *row, struct cw_connection_id id,
+                                enum cw_connection_status status, const char *failure_code, int64_t now_us,
+                                struct cw_str *out)
+{
+    char connection[CW_ID_TEXT_MAX], source[CW_ID_TEXT_MAX];
+    cw_id_emit(CW_PREFIX_CONNECTION, id.ulid, connection);
+    cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&row[3]), source);
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, out);
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key_cstr(&w, "id", connection);
+    cw_jsonw_key_cstr(&w, "connection_id", source);
+    cw_jsonw_key_cstr(&w, "status", cw_connection_status_name(status));
+    cw_jsonw_key_cstr(&w, "failure_code", failure_code);
+    cw_jsonw_key_time(&w, "failure_at", now_us);
+    cw_jsonw_key_time(&w, "created_at", row[4].number);
+    cw_jsonw_key_text(&w, "patient_id", row[5].bytes);
+    cw_jsonw_close_object(&w);
+    return cw_jsonw_end(&w);
+}
+
+static enum cw_code end_event(struct cw_model *m, struct cw_db *db, const struct cw_value *row,
+                              struct cw_connection_id id, enum cw_connection_status status, const char *failure_code,
+                              int64_t now_us, struct cw_err *err)
+{
+    struct cw_org_id org = { cw_value_id(&row[1]) };
+    struct cw_patient_row patient = { cw_value_id(&row[2]) };
+    CW_AUTO_DATA_KEY key = { .version = 0 };
+    CW_AUTO_STR payload;
+    cw_str_init(&payload, 8192);
+    enum cw_code rc = end_payload(row, id, status, failure_code, now_us, &payload);
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "connection.end", "the event could not be written");
+    }
+    rc = cw_patient_key(m, db, patient, 0, &key, err);
+    if (rc == CW_OK) {
+        enum cw_event_kind kind =
+            status == CW_CONNECTION_EXPIRED ? CW_EVENT_CONNECTION_EXPIRED : CW_EVENT_TOKEN_REFRESH_FAILED;
+        rc = cw_event_write(db, org, patient, &key, kind, id.ulid, cw_str_span(&payload), err);
+    }
+    return rc;
+}
+
+static enum cw_code end_locked(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor,
+                               const struct cw_value *row, struct cw_connection_id id,
+                               enum cw_connection_status status, const char *failure_code, struct cw_err *err)
+{
+    int64_t now_us = cw_now_us();
+    struct cw_value params[] = { cw_v_int(status), cw_v_bytes(cw_span_cstr(failure_code)), cw_v_time(now_us),
+                                 cw_v_time(now_us), cw_v_id(&id.ulid) };
+    struct cw_value id_param[] = { cw_v_id(&id.ulid) };
+    enum cw_code rc = cw_db_exec(db, &q_end, params, NULL, err);
+    if (rc == CW_OK) {
+        rc = cw_db_exec(db, &q_forget_tokens, id_param, NULL, err);
+    }
+    if (rc == CW_OK) {
+        rc = end_event(m, db, row, id, status, failure_code, now_us, err);
+    }
+    if (rc == CW_OK) {
+        struct cw_audit_row audit = { .org = { cw_value_id(&row[1]) },
+                                      .action = "connection.end",
+                                      .patient = { cw_value_id(&row[2]) },
+                                      .object = id.ulid,
+                                      .detail = failure_code };
+        rc = cw_audit_write(db, actor, &audit, err);
+    }
+    return rc;
+}
+
+enum cw_code connection_end(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor,
+                            struct cw_connection_id id, enum cw_connection_status status, const char *failure_code,
+                            struct cw_err *err)
+{
+    struct cw_arena *arena = cw_arena_new(16384);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "connection.end", "out of memory");
+    }
+    struct cw_value params[] = { cw_v_id(&id.ulid) };
+    const struct cw_value *row;
+    enum cw_code rc = cw_db_one(db, &q_lock, params, arena, &row, err);
+    if (rc == CW_OK && row[0].number == CW_CONNECTION_ACTIVE) {
+        rc = end_locked(m, db, actor, row, id, status, failure_code, err);
+    }
+    cw_arena_free(arena);
+    return rc;
+}
+
+struct one_time {
+    struct cw_model *m;
+    const struct cw_actor *actor;
+    struct cw_connection_id id;
+};
+
+static enum cw_code one_time_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct one_time *end = arg;
+    return connection_end(end->m, db, end->actor, end->id, CW_CONNECTION_EXPIRED, "access_ended", err);
+}
+
+enum cw_code cw_connection_end_one_time(struct cw_model *m, const struct cw_actor *actor, struct cw_connection_id id,
+                                        struct cw_err *err)
+{
+    struct one_time end = { m, actor, id };
+    return cw_tx_pool(m->pool, one_time_tx, &end, err);
+}
