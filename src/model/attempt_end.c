@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The ends of an attempt: connected, failed, or swept by the janitor because nobody came back. */
+#include "config.h"
+#include "model/attempt.h"
+
+#include "base/jsonw.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "model/attempt_int.h"
+#include "model/audit.h"
+#include "model/connection_int.h"
+#include "model/event.h"
+#include "model/keys.h"
+#include "model/pull.h"
+#include "os/sys.h"
+
+#define LOST_AFTER_US (5 * CW_MINUTE_US) /* past its state: an exchange that long has died with its process */
+#define SWEEP_MAX 200u
+
+static const struct cw_query q_lock = {
+    .name = "attempt.lock",
+    .sql = "SELECT a.status, a.session, a.organization, a.patient, a.source, a.endpoint, a.registration, a.connection,"
+           " a.pinned, s.direct_source, p.patient_id FROM attempt a JOIN patient_session s ON s.id = a.session"
+           " JOIN patient p ON p.id = a.patient WHERE a.id = ? FOR UPDATE",
+    .params = "b",
+    .columns = "ibbbbbbbbbb",
+};
+static const struct cw_query q_session_of = {
+    .name = "attempt.session_of",
+    .sql = "SELECT s.id FROM attempt a JOIN patient_session s ON s.id = a.session WHERE a.id = ?",
+    .params = "b",
+    .columns = "b",
+};
+static const struct cw_query q_session_lock = {
+    .name = "attempt.end_session_lock",
+    .sql = "SELECT id FROM patient_session WHERE id = ? FOR UPDATE",
+    .params = "b",
+    .columns = "b",
+};
+static const struct cw_query q_failed = {
+    .name = "attempt.failed",
+    .sql = "UPDATE attempt SET status = 4, failure_code = ?, failure_sealed = ?, key_version = IF(? = 1, ?, key_version),"
+           " verifier_sealed = NULL, nonce_sealed = NULL, ended_at = ? WHERE id = ?",
+    .params = "bbiitb",
+    .columns = "",
+};
+static const struct cw_query q_connected = {
+    .name = "attempt.connected",
+    .sql = "UPDATE attempt SET status = 3, connection = ?, scopes_granted = ?, verifier_sealed = NULL,"
+           " nonce_sealed = NULL, ended_at = ? WHERE id = ?",
+    .params = "bbtb",
+    .columns = "",
+};
+static const struct cw_query q_stale = {
+    .name = "attempt.stale",
+    .sql = "SELECT id, status FROM attempt WHERE (status = 1 AND state_expires_at <= ?)"
+           " OR (status = 2 AND state_expires_at <= ?) LIMIT ?",
+    .params = "tti",
+    .columns = "bi",
+};
+const struct cw_query *const cw_queries_attempt_end[] = { &q_lock,   &q_session_of, &q_session_lock, &q_failed,
+                                                          &q_connected, &q_stale,   NULL };
+
+/* Locks the Session, then the attempt. */
+static enum cw_code lock_both(struct cw_db *db, struct cw_attempt_id id, struct cw_arena *arena,
+                              const struct cw_value **ret_row, struct cw_err *err)
+{
+    struct cw_value attempt[] = { cw_v_id(&id.ulid) };
+    const struct cw_value *row;
+    enum cw_code rc = cw_db_one(db, &q_session_of, attempt, arena, &row, err);
+    if (rc == CW_OK) {
+        struct cw_value session[] = { row[0] };
+        rc = cw_db_one(db, &q_session_lock, session, arena, &row, err);
+    }
+    return rc == CW_OK ? cw_db_one(db, &q_lock, attempt, arena, ret_row, err) : rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- failed */
+
+struct failing {
+    struct cw_model *m;
+    const struct cw_actor *actor;
+    struct cw_attempt_id id;
+    const char *code;
+    struct cw_span upstream;
+    struct cw_arena *arena;
+};
+
+static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const struct cw_value *row,
+                                  struct cw_err *err)
+{
+    CW_AUTO_DATA_KEY key = { .version = 0 };
+    struct cw_patient_row patient = { cw_value_id(&row[3]) };
+    struct cw_value sealed = cw_v_null();
+    enum cw_code rc = cw_patient_key(fail->m, db, patient, 0, &key, err);
+    if (rc == CW_OK && fail->upstream.ptr != NULL) {
+        struct cw_span words = cw_span_upto(fail->upstream, CW_ERROR_TEXT_MAX);
+        rc = cw_cell_seal(&key, CW_AAD("attempt.failure", fail->id), words, fail->arena, &sealed, err);
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_value params[] = { cw_v_bytes(cw_span_cstr(fail->code)), sealed,
+                                 cw_v_int(sealed.kind != CW_V_NULL),   cw_v_int(key.version),
+                                 cw_v_time(cw_now_us()),               cw_v_id(&fail->id.ulid) };
+    rc = cw_db_exec(db, &q_failed, params, NULL, err);
+    if (rc == CW_OK) {
+        struct cw_audit_row audit = { .org = { cw_value_id(&row[2]) },
+                                      .action = "attempt.fail",
+                                      .patient = patient,
+                                      .object = fail->id.ulid,
+                                      .detail = fail->code };
+        rc = cw_audit_write(db, fail->actor, &audit, err);
+    }
+    return rc;
+}
+
+static enum cw_code fail_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct failing *fail = arg;
+    const struct cw_value *row;
+    cw_arena_clear(fail->arena);
+    enum cw_code rc = lock_both(db, fail->id, fail->arena, &row, err);
+    if (rc != CW_OK || row[0].number == CW_ATTEMPT_FAILED) {
+        return rc;
+    }
+    if (row[0].number == CW_ATTEMPT_CONNECTED) {
+        return cw_err_set(err, CW_E_STATE, "attempt.fail", "the attempt is connected");
+    }
+    if (row[0].number == CW_ATTEMPT_EXCHANGING && strcmp(fail->code, CW_FAIL_NOT_RETURNED) == 0) {
+        return cw_err_set(err, CW_E_STATE, "attempt.fail", "the patient came back in the last moment");
+    }
+    rc = write_failure(fail, db, row, err);
+    if (rc == CW_OK && row[9].kind != CW_V_NULL) {
+        bool first;
+        struct cw_session_id session = { cw_value_id(&row[1]) };
+        rc = cw_session_complete_in(fail->m, db, fail->actor, session, CW_ENDED_RETURNED, &first, err);
+        if (rc == CW_E_STATE) {
+            rc = CW_OK; /* expired meanwhile: it has ended all the same */
+        }
+    }
+    return rc;
+}
+
+enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
+                             const char *failure_code, struct cw_span upstream, struct cw_err *err)
+{
+    struct failing fail = {
+        .m = m, .actor = actor, .id = id, .code = failure_code_known(failure_code), .upstream = upstream
+    };
+    fail.arena = cw_arena_new((size_t)256 * 1024);
+    if (fail.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "attempt.fail", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, fail_tx, &fail, err);
+    cw_arena_free(fail.arena);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- connected */
+
+struct connecting {
+    struct cw_model *m;
+    const struct cw_actor *actor;
+    const struct cw_attempt_success *success;
+    struct cw_arena *arena;
+    struct cw_data_key key;
+    struct cw_connection_id connection;
+    const struct cw_value *row;
+};
+
+static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struct cw_err *err)
+{
+    const struct cw_value *row = c->row;
+    const struct cw_attempt_success *success = c->success;
+    struct connection_put put = {
+        .id = { cw_value_id(&row[7]) },
+        .org = { cw_value_id(&row[2]) },
+        .patient = { cw_value_id(&row[3]) },
+        .endpoint = { cw_value_id(&row[5]) },
+        .source = { cw_value_id(&row[4]) },
+        .registration = { cw_value_id(&row[6]) },
+        .session = { cw_value_id(&row[1]) },
+        .tenant_context = success->tenant_context,
+        .upstream_patient = success->upstream_patient,
+        .scopes = success->scopes_granted,
+        .pinned = row[8].bytes,
+        .one_time = success->refresh_token.ptr == NULL,
+    };
+    struct grant_put grant = {
+        .access_token = success->access_token,
+        .refresh_token = success->refresh_token,
+        .token_type = success->token_type,
+        .obtained_us = success->obtained_us,
+        .expires_us = success->expires_us,
+    };
+    enum cw_code rc = connection_put(db, &c->key, &put, c->arena, &c->connection, err);
+    if (rc == CW_OK) {
+        rc = grant_put(db, &c->key, c->connection, &grant, c->arena, err);
+    }
+    if (rc == CW_OK) {
+        struct cw_value params[] = { cw_v_id(&c->connection.ulid), cw_v_bytes(success->scopes_granted),
+                                     cw_v_time(cw_now_us()), cw_v_id(&success->attempt.ulid) };
+        rc = cw_db_exec(db, &q_connected, params, NULL, err);
+    }
+    return rc;
+}
+
+static enum cw_code tell(struct connecting *c, struct cw_db *db, struct cw_err *err)
+{
+    const struct cw_value *row = c->row;
+    char connection[CW_ID_TEXT_MAX], source[CW_ID_TEXT_MAX], session[CW_ID_TEXT_MAX];
+    cw_id_emit(CW_PREFIX_CONNECTION, c->connection.ulid, connection);
+    cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&row[4]), source);
+    cw_id_emit(CW_PREFIX_SESSION, cw_value_id(&row[1]), session);
+    CW_AUTO_STR payload;
+    cw_str_init(&payload, 8192);
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, &payload);
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key_cstr(&w, "id", connection);
+    cw_jsonw_key_cstr(&w, "resource_type", "connection");
+    cw_jsonw_key_cstr(&w, "connection_id", source);
+    cw_jsonw_key_cstr(&w, "status", cw_connection_status_name(CW_CONNECTION_ACTIVE));
+    cw_jsonw_key_text(&w, "patient_id", row[10].bytes);
+    cw_jsonw_key_cstr(&w, "patient_session_id", session);
+    cw_jsonw_close_object(&w);
+    enum cw_code rc = cw_jsonw_end(&w);
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "attempt.connect", "the event could not be written");
+    }
+    struct cw_org_id org = { cw_value_id(&row[2]) };
+    struct cw_patient_row patient = { cw_value_id(&row[3]) };
+    rc = cw_event_write(db, org, patient, &c->key, CW_EVENT_CONNECTION_ACTIVATED, c->connection.ulid,
+                        cw_str_span(&payload), err);
+    if (rc == CW_OK) {
+        struct cw_audit_row audit = {
+            .org = org, .action = "connection.activate", .patient = patient, .object = c->connection.ulid
+        };
+        rc = cw_audit_write(db, c->actor, &audit, err);
+    }
+    return rc;
+}
+
+static enum cw_code start_pull(struct connecting *c, struct cw_db *db, struct cw_err *err)
+{
+    struct cw_connection connection = { .id = c->connection,
+                                        .org = { cw_value_id(&c->row[2]) },
+                                        .patient = { cw_value_id(&c->row[3]) },
+                                        .endpoint = { cw_value_id(&c->row[5]) } };
+    struct cw_pull_id pull;
+    enum cw_code rc = cw_pull_start_in(c->m, db, &connection, CW_PULL_CONNECTED, &pull, err);
+    return rc == CW_E_CONFLICT ? CW_OK : rc; /* a reconnect while a pull runs: that one goes on with the new grant */
+}
+
+static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct connecting *c = arg;
+    cw_arena_clear(c->arena);
+    enum cw_code rc = lock_both(db, c->success->attempt, c->arena, &c->row, err);
+    if (rc == CW_OK && c->row[0].number != CW_ATTEMPT_EXCHANGING) {
+        rc = cw_err_set(err, CW_E_STATE, "attempt.connect", "the attempt has ended already");
+    }
+    if (rc == CW_OK) {
+        struct cw_patient_row patient = { cw_value_id(&c->row[3]) };
+        rc = cw_patient_key(c->m, db, patient, 0, &c->key, err);
+    }
+    if (rc == CW_OK) {
+        rc = put_connection(c, db, err);
+    }
+    if (rc == CW_OK) {
+        rc = tell(c, db, err);
+    }
+    if (rc == CW_OK) {
+        rc = start_pull(c, db, err);
+    }
+    if (rc == CW_OK && c->row[9].kind != CW_V_NULL) {
+        bool first;
+        struct cw_session_id session = { cw_value_id(&c->row[1]) };
+        rc = cw_session_complete_in(c->m, db, c->actor, session, CW_ENDED_RETURNED, &first, err);
+        if (rc == CW_E_STATE) {
+            rc = CW_OK; /* expired meanwhile: the connection stands */
+        }
+    }
+    return rc;
+}
+
+enum cw_code cw_attempt_connect(struct cw_model *m, const struct cw_actor *actor,
+                                const struct cw_attempt_success *success, struct cw_connection_id *ret,
+                                struct cw_err *err)
+{
+    struct connecting c = { .m = m, .actor = actor, .success = success };
+    c.arena = cw_arena_new((size_t)2 * 1024 * 1024);
+    if (c.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "attempt.connect", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, connect_tx, &c, err);
+    cw_data_key_wipe(&c.key);
+    cw_arena_free(c.arena);
+    if (rc == CW_OK) {
+        *ret = c.connection;
+    }
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------------- the sweep */
+
+enum cw_code cw_attempt_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit, unsigned *ret_count,
+                              struct cw_err *err)
+{
+    struct cw_arena *arena = cw_arena_new((size_t)256 * 1024);
+    struct cw_db *db = NULL;
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "attempt.sweep", "out of memory");
+    }
+    int64_t now_us = cw_now_us();
+    struct cw_value params[] = { cw_v_time(now_us), cw_v_time(now_us - LOST_AFTER_US),
+                                 cw_v_int(limit < SWEEP_MAX ? limit : SWEEP_MAX) };
+    struct cw_rows rows = { .count = 0 };
+    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
+    if (rc == CW_OK) {
+        rc = cw_db_select(db, &q_stale, params, arena, &rows, err);
+    }
+    cw_db_put(db);
+    unsigned count = 0;
+    for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
+        const struct cw_value *row = cw_row(&rows, i);
+        struct cw_attempt_id id = { cw_value_id(&row[0]) };
+        bool exchanging = row[1].number == CW_ATTEMPT_EXCHANGING;
+        rc = cw_attempt_fail(m, actor, id, exchanging ? CW_FAIL_TOKEN_LOST : CW_FAIL_NOT_RETURNED,
+                             (struct cw_span){ NULL, 0 }, err);
+        if (rc == CW_E_STATE) {
+            rc = CW_OK; /* connected between our look and now */
+        }
+        count += rc == CW_OK;
+    }
+    cw_arena_free(arena);
+    if (rc == CW_OK) {
+        *ret_count = count;
+    }
+    return rc;
+}
