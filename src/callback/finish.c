@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One attempt from the portal's answer to its end. The row is consumed before anything is asked of the network, and no database connection
+ * is held over a network call: each step takes one for itself. If this process dies between exchange and commit the attempt stays
+ * `exchanging` and the janitor ends it; a code is never sent twice.
+ */
+#include "config.h"
+
+#include "callback/callback.h"
+
+#include "base/limits.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "smart/client.h"
+#include "smart/id_token.h"
+#include "smart/patient_context.h"
+#include "smart/pinned.h"
+#include "smart/revoke.h"
+#include "smart/scope.h"
+#include "smart/token.h"
+
+/* What one run carries from step to step. */
+struct run {
+    struct cw_callback *app;
+    const struct cw_callback_input *input;
+    struct cw_arena *arena;        /* of the request */
+    struct cw_attempt attempt;     /* with verifier and nonce, in an arena of its own */
+    struct cw_actor actor;
+    char session[CW_ID_TEXT_MAX];  /* the actor's name */
+    struct cw_pinned pinned;
+    struct cw_smart_identity identity;
+    struct cw_smart_grant grant;
+    struct cw_http *http;
+    struct cw_str patient;         /* upstream id */
+    struct cw_err *err;
+};
+
+static const struct {
+    const char *error;
+    const char *failure;
+} portal_errors[] = {
+    { "access_denied", CW_FAIL_USER_DENIED },
+    { "unauthorized_client", CW_FAIL_NOT_ENABLED },
+    { "temporarily_unavailable", CW_FAIL_PORTAL_UNAVAILABLE },
+    { "server_error", CW_FAIL_PORTAL_UNAVAILABLE },
+};
+
+const char *cw_callback_portal_failure(struct cw_span error)
+{
+    for (size_t i = 0; i < CW_ARRAY_LEN(portal_errors); i++) {
+        if (cw_span_eq_cstr(error, portal_errors[i].error)) {
+            return portal_errors[i].failure;
+        }
+    }
+    return CW_FAIL_PORTAL_ERROR;
+}
+
+const char *cw_callback_token_failure(enum cw_token_outcome outcome)
+{
+    static const char *const failures[CW_TOKEN__COUNT] = {
+        [CW_TOKEN_INVALID_CLIENT] = CW_FAIL_CLIENT_REJECTED,
+        [CW_TOKEN_UNAUTHORIZED] = CW_FAIL_NOT_ENABLED,
+        [CW_TOKEN_BAD_ANSWER] = CW_FAIL_TOKEN_ANSWER,
+        [CW_TOKEN_UNSUPPORTED] = CW_FAIL_TOKEN_ANSWER,
+    };
+    return failures[outcome] != NULL ? failures[outcome] : CW_FAIL_TOKEN_EXCHANGE;
+}
+
+bool cw_callback_issuer_fits(bool announced, const char *issuer, struct cw_span iss)
+{
+    if (iss.ptr == NULL) {
+        return !announced;
+    }
+    return (!announced && issuer[0] == '\0') || cw_span_eq_cstr(iss, issuer);
+}
+
+/* The state is bound to the registration in its path: signed ones by aud, opaque ones by the redirect URI in the row. */
+static bool came_to_its_own_path(const struct run *run)
+{
+    CW_AUTO_STR expected;
+    cw_str_init(&expected, CW_URL_MAX);
+    (void)cw_str_addf(&expected, "%s/callback/", run->app->origin);
+    (void)cw_str_add_span(&expected, run->input->slug);
+    return cw_str_code(&expected) == CW_OK && cw_span_eq(run->attempt.redirect_uri, cw_str_span(&expected));
+}
+
+/* Their words for the operator: "error: description", cut to what is kept. */
+static struct cw_span words_of(struct run *run, struct cw_span error, struct cw_span text)
+{
+    CW_AUTO_STR words;
+    cw_str_init(&words, CW_ERROR_TEXT_MAX);
+    size_t room = CW_ERROR_TEXT_MAX - 2;
+    error = cw_span_upto(error, room / 2);
+    text = cw_span_upto(text, room - error.len);
+    (void)cw_str_add_span(&words, error);
+    (void)cw_str_add_cstr(&words, error.len > 0 && text.len > 0 ? ": " : "");
+    (void)cw_str_add_span(&words, text);
+    return words.len == 0 ? (struct cw_span){ NULL, 0 } : cw_arena_span(run->arena, cw_str_span(&words));
+}
+
+static void end_failed(struct run *run, const char *failure, struct cw_span words, struct cw_callback_outcome *ret)
+{
+    bool refused = strcmp(failure, CW_FAIL_USER_DENIED) == 0; /* their right, not a fault */
+    struct cw_err why = *run->err;
+    cw_log(refused ? CW_LOG_INFO : CW_LOG_WARNING, "callback.failed", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id),
+           CW_LIT("failure", failure), CW_ERR(&why));
+    enum cw_code rc = cw_attempt_fail(&run->app->model, &run->actor, run->attempt.id, failure, words, run->err);
+    ret->end = rc == CW_OK ? CW_CALLBACK_FAILED : CW_CALLBACK_FAULT;
+    ret->failure = failure;
+}
+
+static enum cw_callback_end find_and_consume(struct run *run, struct cw_arena *secrets, struct cw_callback_outcome *ret)
+{
+    struct cw_vault *vault = run->app->model.vault;
+    struct cw_model *m = &run->app->model;
+    struct cw_state_token token;
+    CW_AUTO_STR slug;
+    cw_str_init(&slug, 64);
+    (void)cw_str_add_span(&slug, run->input->slug);
+    if (run->input->state.len == 0 || cw_str_code(&slug) != CW_OK) {
+        return CW_CALLBACK_NO_STATE;
+    }
+    enum cw_code rc = cw_state_read(vault, cw_str_cstr(&slug), run->input->state, cw_now_us(), &token, run->err);
+    if (rc != CW_OK && rc != CW_E_EXPIRED) {
+        return rc == CW_E_OOM ? CW_CALLBACK_FAULT : CW_CALLBACK_NO_STATE;
+    }
+    rc = cw_attempt_by_state(m, token.jti_hash, run->arena, &run->attempt, run->err);
+    if (rc != CW_OK) {
+        return rc == CW_E_NOT_FOUND ? CW_CALLBACK_NO_STATE : CW_CALLBACK_FAULT;
+    }
+    if (!came_to_its_own_path(run)) {
+        return CW_CALLBACK_NO_STATE;
+    }
+    cw_id_emit(CW_PREFIX_SESSION, run->attempt.session.ulid, run->session);
+    ret->attempt = run->attempt;
+    rc = cw_attempt_consume(m, token.jti_hash, run->input->browser, secrets, &run->attempt, run->err);
+    switch ((int)rc) {
+    case CW_OK:
+        return CW_CALLBACK_CONNECTED;
+    case CW_E_DENIED:
+        end_failed(run, CW_FAIL_BROWSER_MISMATCH, (struct cw_span){ NULL, 0 }, ret);
+        return ret->end == CW_CALLBACK_FAULT ? CW_CALLBACK_FAULT : CW_CALLBACK_FOREIGN_BROWSER;
+    case CW_E_EXPIRED:
+        end_failed(run, CW_FAIL_STATE_EXPIRED, (struct cw_span){ NULL, 0 }, ret);
+        return ret->end;
+    case CW_E_STATE:
+    case CW_E_NOT_FOUND:
+        return CW_CALLBACK_NO_STATE;
+    default:
+        return CW_CALLBACK_FAULT;
+    }
+}
+
+/* Everything that can be judged without the network; NULL when the code may be exchanged. */
+static const char *judge_answer(struct run *run, struct cw_span *ret_words)
+{
+    const struct cw_callback_input *input = run->input;
+    if (cw_pinned_parse(run->attempt.pinned, run->arena, &run->pinned, run->err) != CW_OK) {
+        return CW_FAIL_INTERNAL;
+    }
+    if (!cw_callback_issuer_fits(run->pinned.iss_parameter, run->pinned.issuer, input->iss)) {
+        (void)cw_err_set(run->err, CW_E_AUTH, "callback", "iss is missing or not the pinned issuer");
+        return CW_FAIL_ISSUER_MISMATCH;
+    }
+    if (input->error.ptr != NULL) {
+        (void)cw_err_set(run->err, CW_E_UPSTREAM, "callback", "the portal redirected with an error");
+        *ret_words = words_of(run, input->error, input->error_text);
+        return cw_callback_portal_failure(input->error);
+    }
+    if (input->code.len == 0) {
+        (void)cw_err_set(run->err, CW_E_UPSTREAM, "callback", "the portal redirected without code and error");
+        return CW_FAIL_PORTAL_ERROR;
+    }
+    if (cw_smart_identity_open(&run->app->model, run->app->profiles, run->attempt.registration,
+                               cw_span_cstr(run->pinned.profile), run->arena, &run->identity, run->err) != CW_OK ||
+        cw_http_pool_take(run->app->https, &run->http, run->err) != CW_OK) {
+        return CW_FAIL_INTERNAL;
+    }
+    return NULL;
+}
+
+static const char *exchange(struct run *run, struct cw_span *ret_words)
+{
+    struct cw_smart_exchange wanted = {
+        .token_endpoint = run->pinned.token_endpoint,
+        .code = run->input->code,
+        .redirect_uri = run->attempt.redirect_uri,
+        .verifier = run->attempt.verifier,
+    };
+    enum cw_token_outcome outcome = CW_TOKEN_NOT_SENT;
+    for (unsigned tries = 0; tries < 2 && outcome == CW_TOKEN_NOT_SENT; tries++) {
+        outcome = cw_smart_exchange(run->http, &run->identity.client, &wanted, &run->grant, run->err);
+    }
+    if (outcome == CW_TOKEN_OK) {
+        return NULL;
+    }
+    *ret_words = words_of(run, cw_span_cstr(run->grant.error), cw_str_span(&run->grant.error_text));
+    return cw_callback_token_failure(outcome);
+}
+
+/* The id_token: a wrong audience or nonce ends the attempt; keys are fetched only when its word is needed. */
+static const char *judge_id_token(struct run *run, struct cw_str *fhir_user)
+{
+    struct cw_err why = { .code = CW_OK };
+    json_t *jwks = NULL;
+    if (run->grant.id_token.ptr == NULL) {
+        return NULL;
+    }
+    if (run->grant.patient.len == 0 && run->pinned.jwks_uri[0] != '\0' &&
+        cw_smart_jwks(run->http, run->pinned.jwks_uri, &jwks, &why) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "callback.jwks", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&why));
+    }
+    struct cw_id_token_check check = {
+        .client_id = run->identity.client.client_id,
+        .issuer = cw_span_cstr(run->pinned.issuer),
+        .nonce = run->attempt.nonce,
+        .jwks = jwks,
+        .now_us = cw_now_us(),
+    };
+    enum cw_id_token_verdict verdict = cw_id_token_check(cw_secret_span(&run->grant.id_token), &check, fhir_user, run->err);
+    json_decref(jwks);
+    return verdict == CW_ID_TOKEN_INJECTED ? CW_FAIL_ID_TOKEN : NULL;
+}
+
+static const char *judge_grant(struct run *run)
+{
+    struct cw_span granted = run->grant.scope_told ? cw_str_span(&run->grant.scope) : (struct cw_span){ NULL, 0 };
+    CW_AUTO_STR fhir_user;
+    cw_str_init(&fhir_user, CW_URL_MAX);
+    const char *failure = judge_id_token(run, &fhir_user);
+    if (failure != NULL) {
+        return failure;
+    }
+    if (!cw_scope_compare(run->attempt.scopes_asked, granted).any_resource) {
+        (void)cw_err_set(run->err, CW_E_UPSTREAM, "callback", "no scope that reads anything was granted");
+        return CW_FAIL_SCOPE;
+    }
+    enum cw_patient_from from;
+    enum cw_code rc = cw_smart_patient(run->http, run->identity.client.profile, run->pinned.base, &run->grant,
+                                       cw_str_span(&fhir_user), &run->patient, &from, run->err);
+    return rc == CW_OK ? NULL : CW_FAIL_NO_PATIENT;
+}
+
+/* Best effort: tokens that nobody will use do not stay behind at the hospital. */
+static void give_back(struct run *run)
+{
+    struct cw_err err = { .code = CW_OK };
+    bool long_lived = run->grant.refresh_token.ptr != NULL;
+    struct cw_span token = cw_secret_span(long_lived ? &run->grant.refresh_token : &run->grant.access_token);
+    if (token.len > 0 && run->pinned.revocation_endpoint[0] != '\0' &&
+        cw_smart_revoke(run->http, &run->identity.client, run->pinned.revocation_endpoint, token,
+                        long_lived ? CW_REVOKE_REFRESH_TOKEN : CW_REVOKE_ACCESS_TOKEN, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "callback.revoke", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&err));
+    }
+}
+
+static enum cw_code store(struct run *run, int64_t obtained_us)
+{
+    struct cw_span asked_or_granted =
+        run->grant.scope.len > 0 ? cw_str_span(&run->grant.scope) : run->attempt.scopes_asked;
+    struct cw_attempt_success success = {
+        .attempt = run->attempt.id,
+        .upstream_patient = cw_str_span(&run->patient),
+        .tenant_context = CW_SPAN(""),
+        .scopes_granted = asked_or_granted,
+        .access_token = cw_secret_span(&run->grant.access_token),
+        .refresh_token = cw_secret_span(&run->grant.refresh_token),
+        .token_type = CW_SPAN("Bearer"),
+        .obtained_us = obtained_us,
+        .expires_us = run->grant.expires_us,
+    };
+    struct cw_connection_id connection;
+    return cw_attempt_connect(&run->app->model, &run->actor, &success, &connection, run->err);
+}
+
+static void go(struct run *run, struct cw_callback_outcome *ret)
+{
+    struct cw_span words = { NULL, 0 };
+    const char *failure = judge_answer(run, &words);
+    int64_t obtained_us = cw_now_us();
+    if (failure == NULL) {
+        failure = exchange(run, &words);
+    }
+    if (failure == NULL && (failure = judge_grant(run)) != NULL) {
+        give_back(run);
+    }
+    if (failure != NULL) {
+        end_failed(run, failure, words, ret);
+        return;
+    }
+    enum cw_code rc = store(run, obtained_us);
+    if (rc == CW_OK) {
+        cw_log(CW_LOG_INFO, "callback.connected", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
+        ret->end = CW_CALLBACK_CONNECTED;
+        return;
+    }
+    give_back(run);
+    ret->end = CW_CALLBACK_FAULT;
+}
+
+/* The arena is ours, so its bytes may be written. */
+static void wipe_text(struct cw_span text)
+{
+    cw_wipe((void *)(uintptr_t)text.ptr, text.len);
+}
+
+void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input *input, const char *request_id,
+                        struct cw_arena *arena, struct cw_callback_outcome *ret, struct cw_err *err)
+{
+    struct cw_arena *secrets = cw_arena_new(1u << 20);
+    struct run run = {
+        .app = app,
+        .input = input,
+        .arena = arena,
+        .actor = { .kind = CW_ACTOR_BROWSER, .request_id = request_id },
+        .err = err,
+    };
+    run.actor.name = run.session;
+    cw_smart_grant_init(&run.grant);
+    cw_str_init(&run.patient, CW_FHIR_ID_MAX);
+    *ret = (struct cw_callback_outcome){ .end = CW_CALLBACK_FAULT };
+    if (secrets == NULL) {
+        (void)cw_err_set(err, CW_E_OOM, "callback", "out of memory");
+    } else {
+        ret->end = find_and_consume(&run, secrets, ret);
+    }
+    if (ret->end == CW_CALLBACK_CONNECTED) {
+        go(&run, ret);
+    }
+    if (run.http != NULL) {
+        cw_http_pool_give(app->https, run.http);
+    }
+    cw_smart_identity_release(&run.identity);
+    cw_smart_grant_release(&run.grant);
+    cw_str_release(&run.patient);
+    wipe_text(run.attempt.verifier);
+    wipe_text(run.attempt.nonce);
+    cw_arena_free(secrets);
+}
