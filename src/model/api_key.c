@@ -59,8 +59,6 @@ static const struct cw_query q_key_revoke = {
     .params = "tb",
     .columns = "",
 };
-const struct cw_query *const cw_queries_api_key[] = { &q_key_org_lock, &q_key_count, &q_key_add,    &q_key_by_jti,
-                                                      &q_key_list,     &q_key_lock,  &q_key_revoke, NULL };
 
 /* ---- scopes */
 

@@ -81,9 +81,6 @@ static const struct cw_query q_consume = {
     .params = "b",
     .columns = "",
 };
-const struct cw_query *const cw_queries_attempt[] = { &q_session_lock, &q_in_flight, &q_source_name, &q_insert,
-                                                      &q_consent,      &q_by_state,  &q_of_session,  &q_state_lock,
-                                                      &q_consume,      NULL };
 
 static const char *const failure_codes[] = {
     CW_FAIL_USER_DENIED,     CW_FAIL_BROWSER_MISMATCH, CW_FAIL_STATE_EXPIRED,      CW_FAIL_NOT_RETURNED,

@@ -59,8 +59,6 @@ static const struct cw_query q_stale = {
     .params = "tti",
     .columns = "bi",
 };
-const struct cw_query *const cw_queries_attempt_end[] = { &q_lock,   &q_session_of, &q_session_lock, &q_failed,
-                                                          &q_connected, &q_stale,   NULL };
 
 /* Locks the Session, then the attempt. */
 static enum cw_code lock_both(struct cw_db *db, struct cw_attempt_id id, struct cw_arena *arena,

@@ -35,7 +35,6 @@ static const struct cw_query q_audit_key_used = {
     .params = "tbt",
     .columns = "",
 };
-const struct cw_query *const cw_queries_audit[] = { &q_audit_add, &q_audit_key_used, NULL };
 
 #define COLUMNS 10
 

@@ -89,8 +89,6 @@ static const struct cw_query q_forget_tokens = {
     .params = "b",
     .columns = "",
 };
-const struct cw_query *const cw_queries_connection[] = { &q_list, &q_failed, &q_get,  &q_upstream, &q_find, &q_insert,
-                                                         &q_revive, &q_lock, &q_end, &q_forget_tokens, NULL };
 
 /* ---------------------------------------------------------------------------------------------- reading */
 

@@ -45,8 +45,6 @@ static const struct cw_query q_chunks_read = {
     .params = "b",
     .columns = "ib",
 };
-const struct cw_query *const cw_queries_document[] = { &q_document_find, &q_document_insert, &q_document_update,
-                                                       &q_chunks_drop, &q_chunk_insert, &q_chunks_read, NULL };
 
 #define ORDINAL_LEN 4 /* in front of each chunk, big-endian: chunks of one document cannot change places */
 

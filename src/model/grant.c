@@ -71,8 +71,6 @@ static const struct cw_query q_abandon = {
     .params = "iibii",
     .columns = "",
 };
-const struct cw_query *const cw_queries_grant[] = { &q_put, &q_get, &q_lock, &q_begin, &q_commit, &q_scopes, &q_abandon,
-                                                    NULL };
 
 static struct cw_aad access_cell(struct cw_connection_id id)
 {

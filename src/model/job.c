@@ -80,9 +80,6 @@ static const struct cw_query q_duty_take = {
     .params = "bbtbbt",
     .columns = "",
 };
-const struct cw_query *const cw_queries_job[] = { &q_job_add,        &q_job_due,          &q_job_lease, &q_job_renew,
-                                                  &q_job_hold,       &q_job_finish,       &q_job_release,
-                                                  &q_job_free_owner, &q_job_free_expired, &q_duty_take, NULL };
 
 /* Where this process goes on in the queue, and when it last looked from the head. */
 static _Atomic int64_t claim_from_us;

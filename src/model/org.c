@@ -54,9 +54,6 @@ static const struct cw_query q_org_return_list = {
     .params = "b",
     .columns = "b",
 };
-const struct cw_query *const cw_queries_org[] = { &q_org_add,        &q_org_get,        &q_org_named,
-                                                  &q_org_list,       &q_org_return_add, &q_org_return_has,
-                                                  &q_org_return_list, NULL };
 
 static void read_org(const struct cw_model *m, const struct cw_value *row, struct cw_org *ret)
 {

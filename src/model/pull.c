@@ -90,10 +90,6 @@ static const struct cw_query q_end_facts = {
     .params = "b",
     .columns = "bbbiitb",
 };
-const struct cw_query *const cw_queries_pull[] = { &q_connection_lock, &q_pull_unended, &q_pull_insert,
-                                                   &q_patient_connections, &q_pull_get, &q_pull_list,
-                                                   &q_pull_lock, &q_pull_planned, &q_pull_ended, &q_pages_forget,
-                                                   &q_end_facts, NULL };
 
 const char *cw_pull_status_name(enum cw_pull_status status)
 {

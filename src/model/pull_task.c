@@ -93,10 +93,6 @@ static const struct cw_query q_pull_counts = {
     .params = "iiiib",
     .columns = "",
 };
-const struct cw_query *const cw_queries_pull_task[] = { &q_task_add,   &q_task_count,  &q_task_waiting,
-                                                        &q_task_left,  &q_task_all,    &q_task_lock,
-                                                        &q_task_page,  &q_task_failed, &q_page_seen,
-                                                        &q_page_find,  &q_pages_restart, &q_pull_counts, NULL };
 
 /* ---------------------------------------------------------------------------------------------- adding */
 

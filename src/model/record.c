@@ -102,10 +102,6 @@ static const struct cw_query q_census = {
     .params = "b",
     .columns = "bi",
 };
-const struct cw_query *const cw_queries_record[] = { &q_counter_lock,     &q_counter_set,       &q_record_find,
-                                                     &q_record_insert,    &q_record_update,     &q_record_link,
-                                                     &q_list_after,       &q_list_before,       &q_list_types_after,
-                                                     &q_list_types_before, &q_census,           NULL };
 
 /* ---------------------------------------------------------------------------------------------- the batch */
 

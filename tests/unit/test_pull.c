@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Jobs, pulls, pages and records against a real MariaDB: what commits together, what the fence refuses, what is stored once. */
+#include "config.h"
+
+#include <check.h>
+#include <stdio.h>
+
+#include "base/jsonw.h"
+#include "base/time.h"
+#include "model/api_key.h"
+#include "model/connection_int.h"
+#include "model/event.h"
+#include "model/keys.h"
+#include "model/org.h"
+#include "model/pull.h"
+#include "os/sys.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/database.h"
+
+static struct cw_test_db test;
+static struct cw_model m;
+static struct cw_arena *arena;
+static const struct cw_actor actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node" };
+
+/* One connected patient, fresh for each test. */
+static struct cw_org_id org;
+static struct cw_patient_row patient;
+static struct cw_connection connection;
+static struct cw_data_key key;
+static struct cw_pull_id pull;
+static struct cw_job job;
+
+static void must(enum cw_code rc, const struct cw_err *err)
+{
+    ck_assert_msg(rc == CW_OK, "%s: %s: %s", cw_code_name(rc), err->where, err->text);
+}
+
+static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    (void)arg;
+    struct cw_patient wanted = { .patient_id = CW_SPAN("user_42") };
+    enum cw_code rc = cw_patient_upsert(&m, db, org, &wanted, arena, &patient, &key, err);
+    struct connection_put put = { .id = { cw_ulid_new() },
+                                  .org = org,
+                                  .patient = patient,
+                                  .endpoint = { cw_ulid_new() },
+                                  .source = { cw_ulid_new() },
+                                  .registration = { cw_ulid_new() },
+                                  .session = { cw_ulid_new() },
+                                  .upstream_patient = CW_SPAN("up-1"),
+                                  .scopes = CW_SPAN("patient/*.rs"),
+                                  .pinned = CW_SPAN("{}") };
+    connection = (struct cw_connection){ .org = org, .patient = patient, .endpoint = put.endpoint, .source = put.source };
+    if (rc == CW_OK) {
+        rc = connection_put(db, &key, &put, arena, &connection.id, err);
+    }
+    struct grant_put grant = { .access_token = CW_SPAN("access-1"),
+                               .refresh_token = CW_SPAN("refresh-1"),
+                               .obtained_us = cw_now_us(),
+                               .expires_us = cw_now_us() + CW_HOUR_US };
+    if (rc == CW_OK) {
+        rc = grant_put(db, &key, connection.id, &grant, arena, err);
+    }
+    return rc == CW_OK ? cw_pull_start_in(&m, db, &connection, CW_PULL_CONNECTED, &pull, err) : rc;
+}
+
+static void claim_one(const char *owner)
+{
+    struct cw_err err = { 0 };
+    size_t count = 0;
+    must(cw_job_claim(&m, owner, 15 * CW_SECOND_US, 1, &job, &count, &err), &err);
+    ck_assert_uint_eq(count, 1);
+    ck_assert(cw_ulid_eq(job.subject, pull.ulid));
+}
+
+static void setup(void)
+{
+    static unsigned n;
+    char name[32];
+    struct cw_err err = { 0 };
+    (void)snprintf(name, sizeof name, "Clinic %u", ++n);
+    cw_test_db_sql(&test, "DELETE FROM job");
+    arena = cw_arena_new((size_t)32 * 1024 * 1024);
+    must(cw_org_create(&m, &actor, cw_span_cstr(name), CW_ENV_SANDBOX, &org, &err), &err);
+    must(cw_tx_pool(m.pool, connect_tx, NULL, &err), &err);
+    claim_one("node");
+}
+
+static void teardown(void)
+{
+    cw_data_key_wipe(&key);
+    cw_arena_free(arena);
+}
+
+static struct cw_task_new searches[] = {
+    { .kind = CW_TASK_SEARCH, .resource_type = "Observation", .ordinal = 0, .url = CW_SPAN("https://h.test/fhir/Observation?patient=up-1") },
+    { .kind = CW_TASK_SEARCH, .resource_type = "Goal", .ordinal = 1, .skip_code = "no_scope" },
+};
+
+static void plan(void)
+{
+    struct cw_err err = { 0 };
+    must(cw_pull_plan(&m, "node", &job, pull, CW_SPAN("[]"), searches, CW_ARRAY_LEN(searches), &err), &err);
+}
+
+static struct cw_waiting waiting(void)
+{
+    struct cw_err err = { 0 };
+    struct cw_pull full;
+    struct cw_waiting ret;
+    must(cw_pull_get(&m, pull, arena, &full, &err), &err);
+    must(cw_pull_waiting(&m, &full, 100, arena, &ret, &err), &err);
+    return ret;
+}
+
+static struct cw_record_batch *batch_of(const char *const *bodies, const char *const *ids, size_t count)
+{
+    struct cw_err err = { 0 };
+    struct cw_record_batch *batch;
+    struct cw_record_target target = { .patient = patient,
+                                       .endpoint = connection.endpoint,
+                                       .connection = connection.id,
+                                       .source = connection.source,
+                                       .pull = pull };
+    must(cw_record_batch_new(&target, &key, &batch, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        struct cw_record_in in = { .type = CW_SPAN("Observation"),
+                                   .upstream_id = cw_span_cstr(ids[i]),
+                                   .body = cw_span_cstr(bodies[i]) };
+        must(cw_record_batch_add(batch, &in, &in.body, 1, &err), &err);
+    }
+    return batch;
+}
+
+static enum cw_code commit(struct cw_record_batch *batch, const char *url, const char *next, const char *owner,
+                           struct cw_page_result *ret)
+{
+    struct cw_err err = { 0 };
+    struct cw_waiting tasks = waiting();
+    ck_assert_uint_ge(tasks.count, 1);
+    struct cw_page_commit page = { .owner = owner,
+                                   .job = &job,
+                                   .pull = pull,
+                                   .task = tasks.tasks[0].id,
+                                   .records = batch,
+                                   .page_url = cw_span_cstr(url),
+                                   .next_url = cw_span_cstr(next),
+                                   .total = 3,
+                                   .received = (unsigned)cw_record_batch_count(batch),
+                                   .bytes = 100 };
+    return cw_pull_commit_page(&m, &page, ret, &err);
+}
+
+static const char *const bodies[] = { "{\"resourceType\":\"Observation\",\"id\":\"a\",\"v\":1.10}",
+                                      "{\"resourceType\":\"Observation\",\"id\":\"b\"}",
+                                      "{\"resourceType\":\"Observation\",\"id\":\"c\"}" };
+static const char *const ids[] = { "a", "b", "c" };
+
+static size_t list(struct cw_record_filter filter, struct cw_record **ret, bool *ret_more)
+{
+    struct cw_err err = { 0 };
+    size_t count;
+    must(cw_record_list(&m, &actor, org, patient, &filter, arena, ret, &count, ret_more, &err), &err);
+    return count;
+}
+
+START_TEST(a_page_is_stored_once)
+{
+    plan();
+    struct cw_page_result result;
+    struct cw_record_batch *batch = batch_of(bodies, ids, 3);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node", &result), CW_OK);
+    ck_assert_uint_eq(result.stored, 3);
+    cw_record_batch_free(batch);
+
+    /* The next page repeats one, changes one and brings a new one: only the last two are written. */
+    static const char *const again[] = { "{\"resourceType\":\"Observation\",\"id\":\"a\",\"v\":1.10}",
+                                         "{\"resourceType\":\"Observation\",\"id\":\"b\",\"changed\":true}",
+                                         "{\"resourceType\":\"Observation\",\"id\":\"d\"}" };
+    static const char *const again_ids[] = { "a", "b", "d" };
+    batch = batch_of(again, again_ids, 3);
+    ck_assert_int_eq(commit(batch, "https://h.test/2", NULL, "node", &result), CW_OK);
+    ck_assert_uint_eq(result.stored, 2);
+    ck_assert_uint_eq(result.unchanged, 1);
+    cw_record_batch_free(batch);
+
+    struct cw_record *records;
+    bool more;
+    ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 10 }, &records, &more), 4);
+    ck_assert(!more);
+    static const char *const order[] = { "a", "c", "d", "b" }; /* new ones before changed ones */
+    for (size_t i = 0; i < 4; i++) {
+        ck_assert_msg(cw_span_eq_cstr(records[i].upstream_id, order[i]), "row %zu", i);
+    }
+    ck_assert(cw_span_eq_cstr(records[0].body, bodies[0])); /* 1.10 stays 1.10 */
+    ck_assert(cw_span_eq_cstr(records[3].body, again[1]));
+    ck_assert_uint_eq(waiting().left, 0);
+}
+END_TEST
+
+START_TEST(pages_walk_both_ways)
+{
+    plan();
+    struct cw_page_result result;
+    struct cw_record_batch *batch = batch_of(bodies, ids, 3);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node", &result), CW_OK);
+    cw_record_batch_free(batch);
+    struct cw_record *records;
+    bool more;
+    ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 2 }, &records, &more), 2);
+    ck_assert(more);
+    uint64_t second = records[1].change_seq;
+    ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 2, .after_seq = second }, &records, &more), 1);
+    ck_assert(!more);
+    uint64_t third = records[0].change_seq;
+    ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 1, .before_seq = third }, &records, &more), 1);
+    ck_assert(more);
+    ck_assert_uint_eq(records[0].change_seq, second);
+    struct cw_record_filter typed = { .limit = 5, .types = { CW_SPAN("Goal") }, .type_count = 1 };
+    ck_assert_uint_eq(list(typed, &records, &more), 0);
+    typed.types[1] = CW_SPAN("Observation");
+    typed.type_count = 2;
+    ck_assert_uint_eq(list(typed, &records, &more), 3);
+    struct cw_record_filter later = { .limit = 5, .since_us = cw_now_us() + CW_MINUTE_US };
+    ck_assert_uint_eq(list(later, &records, &more), 0);
+    ck_assert_int_ge(cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'records.read'"), 6);
+}
+END_TEST
+
+START_TEST(a_lost_lease_changes_nothing)
+{
+    plan();
+    struct cw_err err = { 0 };
+    unsigned freed;
+    must(cw_job_free_owner(&m, "node", &freed, &err), &err);
+    ck_assert_uint_eq(freed, 1);
+    struct cw_job old = job;
+    claim_one("other");
+    struct cw_job now = job;
+    ck_assert_uint_gt(now.fence, old.fence);
+    job = old;
+    struct cw_record_batch *batch = batch_of(bodies, ids, 3);
+    struct cw_page_result result;
+    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node", &result), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_job_renew(&m, "node", &old, CW_SECOND_US, &err), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_pull_end(&m, "node", &old, pull, CW_PULL_COMPLETE, NULL, CW_SPAN("{}"), &err), CW_E_CONFLICT);
+    struct cw_record *records;
+    bool more;
+    ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 10 }, &records, &more), 0);
+    job = now;
+    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "other", &result), CW_OK);
+    ck_assert_uint_eq(result.stored, 3);
+    cw_record_batch_free(batch);
+}
+END_TEST
+
+START_TEST(a_next_that_comes_back_ends_the_search)
+{
+    plan();
+    struct cw_page_result result;
+    struct cw_record_batch *batch = batch_of(bodies, ids, 1);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node", &result), CW_OK);
+    ck_assert(!result.loop);
+    ck_assert_int_eq(commit(batch, "https://h.test/2", "https://h.test/1", "node", &result), CW_OK);
+    ck_assert(result.loop);
+    cw_record_batch_free(batch);
+    struct cw_err err = { 0 };
+    struct cw_task *tasks;
+    size_t count;
+    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
+    ck_assert_uint_eq(count, 2);
+    ck_assert_int_eq(tasks[0].status, CW_TASK_FAILED);
+    ck_assert(cw_span_eq_cstr(tasks[0].failure_code, "paging_loop"));
+    ck_assert_int_eq(tasks[1].status, CW_TASK_SKIPPED);
+    ck_assert(cw_span_eq_cstr(tasks[1].failure_code, "no_scope"));
+}
+END_TEST
+
+START_TEST(failures_wait_restart_and_end)
+{
+    plan();
+    struct cw_err err = { 0 };
+    struct cw_page_result result;
+    struct cw_record_batch *batch = batch_of(bodies, ids, 1);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node", &result), CW_OK);
+    cw_record_batch_free(batch);
+    struct cw_waiting tasks = waiting();
+    ck_assert(cw_span_eq_cstr(tasks.tasks[0].url, "https://h.test/2"));
+    ck_assert(!tasks.tasks[0].first_page);
+    struct cw_task_failure failure = { .owner = "node", .job = &job, .pull = pull, .task = tasks.tasks[0].id,
+                                       .code = "rate_limited", .http_status = 429,
+                                       .retry_at_us = cw_now_us() + CW_HOUR_US };
+    must(cw_pull_task_failed(&m, &failure, &err), &err);
+    tasks = waiting();
+    ck_assert_uint_eq(tasks.count, 0);
+    ck_assert_uint_eq(tasks.left, 1);
+    ck_assert_int_gt(tasks.next_us, cw_now_us());
+    failure.retry_at_us = cw_now_us() - CW_SECOND_US;
+    failure.restart = true;
+    must(cw_pull_task_failed(&m, &failure, &err), &err);
+    tasks = waiting();
+    ck_assert_uint_eq(tasks.count, 1);
+    ck_assert(tasks.tasks[0].first_page);
+    ck_assert_uint_eq(tasks.tasks[0].tries, 2);
+    failure.retry_at_us = 0;
+    must(cw_pull_task_failed(&m, &failure, &err), &err);
+    ck_assert_uint_eq(waiting().left, 0);
+}
+END_TEST
+
+START_TEST(found_tasks_are_made_once)
+{
+    plan();
+    struct cw_err err = { 0 };
+    struct cw_record_batch *batch = batch_of(bodies, ids, 1);
+    static const struct cw_task_new found[] = {
+        { .kind = CW_TASK_REFERENCE, .resource_type = "Medication", .ordinal = 100000, .url = CW_SPAN("https://h.test/fhir/Medication/1") },
+        { .kind = CW_TASK_REFERENCE, .resource_type = "Medication", .ordinal = 100000, .url = CW_SPAN("https://h.test/fhir/Medication/1") },
+    };
+    struct cw_page_commit page = { .owner = "node", .job = &job, .pull = pull, .task = waiting().tasks[0].id,
+                                   .records = batch, .page_url = CW_SPAN("https://h.test/1"), .total = -1,
+                                   .found = found, .found_count = 2 };
+    struct cw_page_result result;
+    must(cw_pull_commit_page(&m, &page, &result, &err), &err);
+    cw_record_batch_free(batch);
+    struct cw_waiting tasks = waiting();
+    ck_assert_uint_eq(tasks.left, 1);
+    ck_assert_int_eq(tasks.tasks[0].kind, CW_TASK_REFERENCE);
+    ck_assert_int_eq(cw_pull_commit_page(&m, &page, &result, &err), CW_E_CONFLICT); /* that task has ended */
+}
+END_TEST
+
+START_TEST(the_end_is_told_once)
+{
+    plan();
+    struct cw_err err = { 0 };
+    char sql[256];
+    (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM event WHERE kind = %d", CW_EVENT_SYNC_COMPLETED);
+    int64_t before = cw_test_db_number(&test, sql);
+    must(cw_pull_end(&m, "node", &job, pull, CW_PULL_COMPLETE, NULL, CW_SPAN("{\"secret\":1}"), &err), &err);
+    ck_assert_int_eq(cw_pull_end(&m, "node", &job, pull, CW_PULL_COMPLETE, NULL, CW_SPAN("{}"), &err), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_test_db_number(&test, sql), before + 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull WHERE receipt_sealed LIKE '%secret%'"), 0);
+    unsigned count = 0;
+    must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &count, &err), &err);
+    ck_assert_uint_eq(count, 1);
+    must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &count, &err), &err);
+    ck_assert_uint_eq(count, 0); /* one waits already */
+    ck_assert_int_eq(cw_pull_start_patient(&m, &actor, org, CW_SPAN("nobody"), &count, &err), CW_E_NOT_FOUND);
+}
+END_TEST
+
+START_TEST(one_refresher_wins)
+{
+    struct cw_err err = { 0 };
+    struct cw_refresh_lease lease, second;
+    struct cw_grant grant = { 0 }, other = { 0 };
+    must(cw_refresh_begin(&m, "node", connection.id, 1, &lease, &grant, &err), &err);
+    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-1"));
+    ck_assert_uint_eq(grant.refresh_tries, 1);
+    ck_assert_int_eq(cw_refresh_begin(&m, "other", connection.id, 1, &second, &other, &err), CW_E_CONFLICT);
+    struct cw_refreshed tokens = { .access_token = CW_SPAN("access-2"), .refresh_token = CW_SPAN("refresh-2"),
+                                   .obtained_us = cw_now_us(), .expires_us = cw_now_us() + CW_HOUR_US };
+    must(cw_refresh_commit(&m, &lease, &tokens, &err), &err);
+    ck_assert_int_eq(cw_refresh_commit(&m, &lease, &tokens, &err), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_refresh_begin(&m, "other", connection.id, 1, &second, &other, &err), CW_E_STATE);
+    cw_grant_release(&grant);
+    must(cw_grant_get(&m, connection.id, &grant, &err), &err);
+    ck_assert_uint_eq(grant.version, 2);
+    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.access), "access-2"));
+    cw_grant_release(&grant);
+
+    /* No refresh token in the answer: the old one stays (RFC 6749 section 6). */
+    must(cw_refresh_begin(&m, "node", connection.id, 2, &lease, &grant, &err), &err);
+    cw_grant_release(&grant);
+    tokens.refresh_token = (struct cw_span){ NULL, 0 };
+    must(cw_refresh_commit(&m, &lease, &tokens, &err), &err);
+    must(cw_refresh_begin(&m, "node", connection.id, 3, &lease, &grant, &err), &err);
+    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-2"));
+    cw_grant_release(&grant);
+    must(cw_refresh_dead(&m, &actor, &lease, "refresh_refused", &err), &err);
+    ck_assert_int_eq(cw_grant_get(&m, connection.id, &grant, &err), CW_E_NOT_FOUND);
+    must(cw_connection_get(&m, connection.id, arena, &connection, &err), &err);
+    ck_assert_int_eq(connection.status, CW_CONNECTION_REFRESH_FAILED);
+    ck_assert_int_eq(cw_refresh_dead(&m, &actor, &lease, "refresh_refused", &err), CW_E_CONFLICT);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("pull");
+    TCase *t = tcase_create("pull");
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_page_is_stored_once);
+    tcase_add_test(t, pages_walk_both_ways);
+    tcase_add_test(t, a_lost_lease_changes_nothing);
+    tcase_add_test(t, a_next_that_comes_back_ends_the_search);
+    tcase_add_test(t, failures_wait_restart_and_end);
+    tcase_add_test(t, found_tasks_are_made_once);
+    tcase_add_test(t, the_end_is_told_once);
+    tcase_add_test(t, one_refresher_wins);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    cw_test_db_need(argv);
+    cw_test_db_init(&test, true);
+    struct cw_err err = { 0 };
+    m = (struct cw_model){ .pool = test.pool, .config = test.config };
+    if (cw_vault_new(test.config, &m.vault, &err) != CW_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    Suite *const suites[] = { suite(), NULL };
+    int rc = cw_check_main(suites);
+    cw_vault_free(m.vault);
+    cw_test_db_release(&test);
+    return rc;
+}
