@@ -138,6 +138,9 @@ static enum cw_callback_end find_and_consume(struct run *run, struct cw_arena *s
     case CW_OK:
         return CW_CALLBACK_CONNECTED;
     case CW_E_DENIED:
+        if (ret->attempt.status != CW_ATTEMPT_STARTED) {
+            return CW_CALLBACK_FOREIGN_BROWSER; /* a copied state must not end what the right browser has begun */
+        }
         end_failed(run, CW_FAIL_BROWSER_MISMATCH, (struct cw_span){ NULL, 0 }, ret);
         return ret->end == CW_CALLBACK_FAULT ? CW_CALLBACK_FAULT : CW_CALLBACK_FOREIGN_BROWSER;
     case CW_E_EXPIRED:
