@@ -34,7 +34,7 @@
 #define CW_REJECT_INTERNAL_HOST "internal_host"  /* no public name, and not on the allow-list */
 #define CW_REJECT_NO_NAME "empty_name"
 #define CW_REJECT_NUMERIC_NAME "numeric_name"    /* a customer number: nobody finds their clinic by it */
-#define CW_REJECT_BAD_NAME "bad_name"            /* over CW_SOURCE_NAME_MAX, or control characters */
+#define CW_REJECT_BAD_NAME "bad_name"            /* over CW_SOURCE_NAME_MAX, not text, or "do not use" */
 #define CW_REJECT_NOT_R4 "not_r4"                /* another version of FHIR */
 #define CW_REJECT_NOT_FHIR "not_fhir_rest"       /* another connectionType */
 #define CW_REJECT_INACTIVE "inactive"            /* status off, error or entered-in-error */

@@ -96,6 +96,9 @@ static const char *judge_name(struct cw_span name, struct cw_str *folded)
     if (folded->len == 0) {
         return CW_REJECT_NO_NAME;
     }
+    if (cw_span_find_span(cw_str_span(folded), CW_SPAN("do not use")) < folded->len) {
+        return CW_REJECT_BAD_NAME; /* how athenahealth's customers mark practices that have ended */
+    }
     for (size_t i = 0; i < folded->len; i++) {
         if (folded->buf[i] != ' ' && (folded->buf[i] < '0' || folded->buf[i] > '9')) {
             return NULL;

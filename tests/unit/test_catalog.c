@@ -71,6 +71,7 @@ static const struct {
     { " : ", "https://fhir.good.example/r4", CW_REJECT_NO_NAME, NULL },
     { "--", "https://fhir.good.example/r4", CW_REJECT_NO_NAME, NULL },
     { "10023 4", "https://fhir.good.example/r4", CW_REJECT_NUMERIC_NAME, NULL },
+    { "**DO NOT USE** Clinic", "https://fhir.good.example/r4", CW_REJECT_BAD_NAME, NULL },
     { "A", "https://fhir.good.example/api/FHIR/DSTU2", CW_REJECT_NOT_R4, NULL },
 };
 

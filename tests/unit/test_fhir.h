@@ -13,6 +13,7 @@ Suite *suite_fhir_slice(void);
 Suite *suite_fhir_references(void);
 Suite *suite_fhir_identifier(void);
 Suite *suite_fhir_plan(void);
+Suite *suite_fhir_recorded(void);
 Suite *suite_catalog_import(void);
 
 /* A new arena in fhir_arena for each test of a case that uses these as its checked fixture. */
