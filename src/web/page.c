@@ -105,6 +105,12 @@ void cw_page_int(struct cw_page *page, const char *name, int64_t number)
     }
 }
 
+struct cw_span cw_page_text_of(const struct cw_page *page, const char *name)
+{
+    const struct cw_page_value *value = cw_page_find(page, cw_span_cstr(name));
+    return value == NULL ? (struct cw_span){ NULL, 0 } : value->text;
+}
+
 struct cw_page *cw_page_item(struct cw_page *page, const char *name)
 {
     struct cw_page_value *list = set(page, name, CW_PAGE_LIST);

@@ -36,6 +36,8 @@ void cw_page_text(struct cw_page *page, const char *name, struct cw_span text);
 void cw_page_cstr(struct cw_page *page, const char *name, const char *text);
 void cw_page_bool(struct cw_page *page, const char *name, bool value);
 void cw_page_int(struct cw_page *page, const char *name, int64_t value);
+/* A text or number set before, here or further out; the absent span when there is none. */
+struct cw_span cw_page_text_of(const struct cw_page *page, const char *name) CW_NONNULL(2);
 /* Adds an item to the list `name` and returns it, to be filled; inner names shadow outer ones. */
 struct cw_page *cw_page_item(struct cw_page *page, const char *name);
 

@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a chosen source to the URL of its sign-in: read what we know of it, ask its server where patients sign in now, choose our
+ * registration, build scopes, state and URL; then write the attempt with all of it pinned. Whatever stands in the way becomes the attempt's
+ * failure code, so that nothing ends silently.
+ */
+#include "config.h"
+
+#include "picker/picker.h"
+
+#include "base/limits.h"
+#include "base/time.h"
+#include "fhir/plan.h"
+#include "net/url.h"
+#include "os/log.h"
+#include "os/sys.h"
+#include "smart/authorize.h"
+#include "smart/pinned.h"
+#include "smart/scope.h"
+#include "vault/token.h"
+
+/* A discovery that says the same as the stored one is written again after this time only, to spare a busy row. */
+#define DISCOVERY_FRESH_US CW_HOUR_US
+
+struct plan {
+    struct cw_visit *visit;
+    struct cw_arena *arena;
+    struct cw_leave *leave;
+    struct cw_endpoint endpoint;
+    struct cw_discovery discovery;
+    struct cw_registration registration;
+    const struct cw_profile *profile;
+    const char *base;             /* normalised */
+    struct cw_str scopes, redirect_uri, pinned, state;
+    struct cw_secret verifier, nonce;
+    struct cw_state_token token;
+};
+
+void cw_leave_release(struct cw_leave *leave)
+{
+    cw_str_release(&leave->url);
+}
+
+static void plan_init(struct plan *plan, struct cw_visit *visit, struct cw_arena *arena, struct cw_leave *leave)
+{
+    *plan = (struct plan){ .visit = visit, .arena = arena, .leave = leave };
+    cw_str_init(&plan->scopes, CW_SCOPE_MAX);
+    cw_str_init(&plan->redirect_uri, CW_URL_MAX);
+    cw_str_init(&plan->pinned, CW_PINNED_MAX);
+    cw_str_init_secret(&plan->state, 512);
+    cw_str_init_secret(&leave->url, CW_AUTHORIZE_URL_MAX);
+}
+
+static void plan_release(struct plan *plan)
+{
+    cw_str_release(&plan->scopes);
+    cw_str_release(&plan->redirect_uri);
+    cw_str_release(&plan->pinned);
+    cw_str_release(&plan->state);
+    cw_secret_release(&plan->verifier);
+    cw_secret_release(&plan->nonce);
+}
+
+/* --- where patients sign in --- */
+
+static const char *text_or_empty(struct cw_arena *arena, struct cw_span text)
+{
+    const char *copy = text.len == 0 ? "" : cw_arena_text(arena, text);
+    return copy == NULL ? "" : copy;
+}
+
+/* The last good discovery, for when the server does not answer now. False when there is none. */
+static bool use_stored(struct plan *plan)
+{
+    const struct cw_endpoint *endpoint = &plan->endpoint;
+    if (endpoint->authorization_url.len == 0 || endpoint->token_url.len == 0) {
+        return false;
+    }
+    plan->discovery = (struct cw_discovery){
+        .found = CW_FOUND_WELL_KNOWN,
+        .issuer = text_or_empty(plan->arena, endpoint->issuer),
+        .authorization_endpoint = text_or_empty(plan->arena, endpoint->authorization_url),
+        .token_endpoint = text_or_empty(plan->arena, endpoint->token_url),
+        .revocation_endpoint = text_or_empty(plan->arena, endpoint->revocation_url),
+        .introspection_endpoint = "",
+        .registration_endpoint = "",
+        .management_endpoint = "",
+        .jwks_uri = text_or_empty(plan->arena, endpoint->jwks_url),
+    };
+    return plan->discovery.authorization_endpoint[0] != '\0' && plan->discovery.token_endpoint[0] != '\0';
+}
+
+static bool is_stored(const struct plan *plan, int64_t now_us)
+{
+    const struct cw_endpoint *e = &plan->endpoint;
+    const struct cw_discovery *d = &plan->discovery;
+    return now_us - e->discovered_us < DISCOVERY_FRESH_US && !e->held && cw_span_eq_cstr(e->issuer, d->issuer) &&
+           cw_span_eq_cstr(e->authorization_url, d->authorization_endpoint) &&
+           cw_span_eq_cstr(e->token_url, d->token_endpoint) && cw_span_eq_cstr(e->jwks_url, d->jwks_uri) &&
+           cw_span_eq_cstr(e->revocation_url, d->revocation_endpoint);
+}
+
+/* An empty text is not told: NULL in its column. */
+static struct cw_span told(const char *text)
+{
+    return cw_span_cstr(text[0] == '\0' ? NULL : text);
+}
+
+/* Keeps what was found; a changed host is held for the operator and stops this attempt (design 13). */
+static enum cw_code store(struct plan *plan, struct cw_err *err)
+{
+    const struct cw_discovery *d = &plan->discovery;
+    bool held = false;
+    if (is_stored(plan, cw_now_us())) {
+        return CW_OK;
+    }
+    const struct cw_endpoint found = {
+        .id = plan->endpoint.id, .environment = plan->endpoint.environment, .url = plan->endpoint.url,
+        .vendor = plan->endpoint.vendor, .issuer = told(d->issuer), .authorization_url = told(d->authorization_endpoint),
+        .token_url = told(d->token_endpoint), .revocation_url = told(d->revocation_endpoint),
+        .jwks_url = told(d->jwks_uri), .discovered_us = cw_now_us(),
+    };
+    enum cw_code rc = cw_endpoint_store_discovery(&plan->visit->app->model, &plan->visit->actor, &found, &held, err);
+    if (rc == CW_OK && held) {
+        plan->leave->failure = CW_FAIL_SOURCE_HELD;
+    }
+    return rc;
+}
+
+static enum cw_code discover(struct plan *plan, struct cw_http *http, struct cw_err *err)
+{
+    CW_AUTO_STR base;
+    cw_str_init(&base, CW_URL_MAX);
+    struct cw_err why = { .code = CW_OK };
+    enum cw_code rc = cw_url_normal_base(plan->endpoint.url, &base, &why);
+    if (rc == CW_OK) {
+        plan->base = cw_arena_text(plan->arena, cw_str_span(&base));
+        rc = plan->base == NULL ? CW_E_OOM : cw_smart_discover(http, plan->base, plan->arena, &plan->discovery, &why);
+    }
+    if (rc == CW_OK) {
+        return store(plan, err);
+    }
+    if (rc == CW_E_OOM) {
+        return cw_err_set(err, rc, "picker.discover", "out of memory");
+    }
+    cw_log(CW_LOG_WARNING, "picker.discovery_failed", CW_ID("source", CW_PREFIX_SOURCE, plan->leave->source.id), CW_ERR(&why));
+    if (plan->base == NULL || rc == CW_E_BLOCKED || !use_stored(plan)) {
+        plan->leave->failure = CW_FAIL_DISCOVERY;
+    }
+    return CW_OK;
+}
+
+/* --- who we are there --- */
+
+/* "host" or "host:port" of a URL, as registrations name them; absent when it is none. */
+static struct cw_span host_of(struct cw_arena *arena, const char *text)
+{
+    struct cw_url *url = NULL;
+    struct cw_span host = { NULL, 0 };
+    if (cw_url_parse(cw_span_cstr(text), &url, NULL) == CW_OK) {
+        bool usual = strcmp(cw_url_scheme(url), "https") == 0 && cw_url_port(url) == 443;
+        const char *written = usual ? cw_url_host(url)
+                                    : cw_arena_printf(arena, "%s:%u", cw_url_host(url), cw_url_port(url));
+        host = written == NULL ? host : cw_arena_span(arena, cw_span_cstr(written));
+    }
+    cw_url_free(url);
+    return host;
+}
+
+static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
+{
+    struct cw_span vendor = plan->endpoint.vendor.len > 0 ? plan->endpoint.vendor : plan->leave->source.vendor;
+    struct cw_span hosts[] = {
+        host_of(plan->arena, plan->base),
+        host_of(plan->arena, plan->discovery.authorization_endpoint),
+        host_of(plan->arena, plan->discovery.token_endpoint),
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(hosts); i++) {
+        if (hosts[i].ptr == NULL) {
+            plan->leave->failure = CW_FAIL_DISCOVERY;
+            return CW_OK;
+        }
+    }
+    struct cw_err why = { .code = CW_OK };
+    enum cw_code rc = cw_registration_choose(&plan->visit->app->model, plan->visit->page.org.environment,
+                                             plan->leave->source.id, vendor, hosts, CW_ARRAY_LEN(hosts), plan->arena,
+                                             &plan->registration, &why);
+    if (rc == CW_E_NOT_FOUND) {
+        plan->leave->failure = CW_FAIL_NOT_REGISTERED;
+        return CW_OK;
+    }
+    if (rc != CW_OK) {
+        *err = why;
+        return rc;
+    }
+    struct cw_span profile = plan->registration.profile.len > 0 ? plan->registration.profile : vendor;
+    plan->profile = cw_profiles_get(plan->visit->app->profiles, profile);
+    return CW_OK;
+}
+
+/* --- the request --- */
+
+static enum cw_code ask_scopes(struct plan *plan)
+{
+    size_t count = 0;
+    const char *const *types = cw_plan_types(&count);
+    const struct cw_scope_wish wish = { .profile = plan->profile, .discovery = &plan->discovery,
+                                        .registered = plan->registration.scopes, .types = types, .type_count = count };
+    return cw_scope_request(&wish, &plan->scopes);
+}
+
+static enum cw_code make_state(struct plan *plan, struct cw_err *err)
+{
+    struct cw_vault *vault = plan->visit->app->model.vault;
+    int64_t expires_us = cw_now_us() + CW_STATE_SECONDS * CW_SECOND_US;
+    enum cw_code rc;
+    if (plan->profile->state_opaque43) {
+        rc = cw_state_make_opaque(&plan->token, &plan->state, err);
+    } else {
+        const char *slug = cw_arena_text(plan->arena, plan->registration.slug);
+        rc = slug == NULL ? CW_E_OOM : cw_state_make(vault, slug, expires_us, &plan->token, &plan->state, err);
+    }
+    plan->token.expires_us = expires_us;
+    return rc;
+}
+
+static enum cw_code pin(struct plan *plan)
+{
+    const struct cw_pinned pinned = cw_pinned_of(&plan->discovery, plan->base, plan->profile->name);
+    return cw_pinned_emit(&pinned, &plan->pinned);
+}
+
+static enum cw_code build_url(struct plan *plan, struct cw_err *err)
+{
+    bool nonce = plan->profile->send_nonce && cw_scope_has(cw_str_span(&plan->scopes), CW_SPAN("openid"));
+    enum cw_code rc = cw_pkce_verifier(&plan->verifier);
+    if (rc == CW_OK && nonce) {
+        rc = cw_pkce_verifier(&plan->nonce);
+    }
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "picker.leave", "no verifier");
+    }
+    const struct cw_authorize authorize = {
+        .profile = plan->profile,
+        .authorization_endpoint = plan->discovery.authorization_endpoint,
+        .client_id = plan->registration.client_id,
+        .redirect_uri = cw_str_span(&plan->redirect_uri),
+        .scope = cw_str_span(&plan->scopes),
+        .state = cw_str_span(&plan->state),
+        .aud = plan->endpoint.url,
+        .verifier = cw_secret_span(&plan->verifier),
+        .nonce = cw_secret_span(&plan->nonce),
+    };
+    return cw_smart_authorize_url(&authorize, &plan->leave->url, err);
+}
+
+static enum cw_code build(struct plan *plan, struct cw_err *err)
+{
+    cw_str_addf(&plan->redirect_uri, "%s/callback/", plan->visit->app->origin);
+    cw_str_add_span(&plan->redirect_uri, plan->registration.slug);
+    enum cw_code rc = cw_str_code(&plan->redirect_uri);
+    if (rc == CW_OK) {
+        rc = ask_scopes(plan);
+    }
+    if (rc == CW_OK) {
+        rc = pin(plan);
+    }
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "picker.leave", "scopes or pinned endpoints could not be written");
+    }
+    rc = make_state(plan, err);
+    return rc == CW_OK ? build_url(plan, err) : rc;
+}
+
+/* --- the attempt --- */
+
+static enum cw_code record(struct plan *plan, struct cw_span consent_version, struct cw_err *err)
+{
+    struct cw_leave *leave = plan->leave;
+    bool leaves = leave->failure == NULL;
+    struct cw_attempt_new input = {
+        .session = plan->visit->page.session.id,
+        .source = leave->source.id,
+        .endpoint = leave->source.endpoint,
+        .registration = plan->registration.id,
+        .browser = leave->browser,
+        .language = leave->language,
+        .failure_code = leave->failure,
+        .consent_version = consent_version,
+    };
+    if (leaves) {
+        input.verifier = cw_secret_span(&plan->verifier);
+        input.nonce = cw_secret_span(&plan->nonce);
+        input.redirect_uri = cw_str_span(&plan->redirect_uri);
+        input.scopes_asked = cw_str_span(&plan->scopes);
+        input.pinned = cw_str_span(&plan->pinned);
+        input.state_expires_us = plan->token.expires_us;
+        memcpy(input.state_hash, plan->token.jti_hash, sizeof input.state_hash);
+    }
+    return cw_attempt_start(&plan->visit->app->model, &plan->visit->actor, &input, &leave->attempt, err);
+}
+
+enum cw_code cw_leave_prepare(struct cw_visit *visit, struct cw_http *http, struct cw_span consent_version,
+                              struct cw_arena *arena, struct cw_leave *leave, struct cw_err *err)
+{
+    struct plan plan;
+    plan_init(&plan, visit, arena, leave);
+    enum cw_code rc = cw_endpoint_get(&visit->app->model, leave->source.endpoint, arena, &plan.endpoint, err);
+    if (rc == CW_OK) {
+        rc = discover(&plan, http, err);
+    }
+    if (rc == CW_OK && leave->failure == NULL) {
+        rc = choose_registration(&plan, err);
+    }
+    if (rc == CW_OK && leave->failure == NULL) {
+        struct cw_err why = { .code = CW_OK };
+        enum cw_code built = build(&plan, &why);
+        if (built != CW_OK) {
+            cw_log(CW_LOG_ERR, "picker.leave_failed", CW_ERR(&why));
+            leave->failure = built == CW_E_SYNTAX ? CW_FAIL_DISCOVERY : CW_FAIL_INTERNAL;
+        }
+    }
+    if (rc == CW_OK) {
+        rc = record(&plan, consent_version, err);
+    }
+    plan_release(&plan);
+    return rc;
+}

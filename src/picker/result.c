@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* How one attempt stands: a plain sentence and one next step. */
+#include "config.h"
+
+#include "picker/picker.h"
+
+/* What each state says; a failed attempt's sentence is "failure.<code>". */
+static const struct {
+    enum cw_attempt_status status;
+    const char *title, *heading, *text, *mood, *more;
+    bool look_again, retry;
+} views[] = {
+    { CW_ATTEMPT_STARTED, "result.started_title", "result.started_heading", "result.started_text", "plain",
+      "result.choose", true, true },
+    { CW_ATTEMPT_EXCHANGING, "result.exchanging_title", "result.exchanging_heading", "result.exchanging_text", "plain",
+      NULL, true, false },
+    { CW_ATTEMPT_CONNECTED, "result.connected_title", "result.connected_heading", "result.connected_text", "good",
+      "result.another", false, false },
+    { CW_ATTEMPT_FAILED, "result.failed_title", "result.failed_heading", NULL, "bad", "result.choose", false, true },
+};
+
+/* Codes where trying the same source again cannot help now. */
+static bool is_final(struct cw_span code)
+{
+    static const char *const final[] = { CW_FAIL_NOT_ENABLED, CW_FAIL_NOT_REGISTERED, CW_FAIL_SOURCE_HELD,
+                                         CW_FAIL_CLIENT_REJECTED };
+    for (size_t i = 0; i < CW_ARRAY_LEN(final); i++) {
+        if (cw_span_eq_cstr(code, final[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *sentence(struct cw_request *request, const char *language, const struct cw_attempt *attempt,
+                            const struct cw_page *page)
+{
+    struct cw_visit *visit = cw_visit_of(request);
+    const char *key = cw_arena_printf(cw_request_arena(request), "failure.%.*s", (int)attempt->failure_code.len,
+                                      attempt->failure_code.ptr == NULL ? "" : attempt->failure_code.ptr);
+    if (key == NULL || !cw_locale_has(visit->app->templates, key)) {
+        key = "failure." CW_FAIL_INTERNAL;
+    }
+    return cw_picker_text(request, language, key, page);
+}
+
+static void show(struct cw_request *request, struct cw_reply *reply, const struct cw_attempt *attempt, const char *token)
+{
+    const char *language = cw_picker_language(request, reply);
+    struct cw_page *page = cw_picker_page(request, reply, language);
+    struct cw_arena *arena = cw_request_arena(request);
+    size_t at = 0;
+    char id[CW_ID_TEXT_MAX];
+    while (at + 1 < CW_ARRAY_LEN(views) && views[at].status != attempt->status) {
+        at++;
+    }
+    if (page == NULL) {
+        return;
+    }
+    cw_id_emit(CW_PREFIX_SOURCE, attempt->source.ulid, id);
+    cw_page_text(page, "id", cw_arena_span(arena, cw_span_cstr(id)));
+    cw_page_text(page, "name", attempt->source_name);
+    cw_page_cstr(page, "token", token);
+    cw_page_cstr(page, "mood", views[at].mood);
+    cw_page_cstr(page, "title", cw_picker_text(request, language, views[at].title, page));
+    cw_page_cstr(page, "heading", cw_picker_text(request, language, views[at].heading, page));
+    cw_page_cstr(page, "text", views[at].text == NULL ? sentence(request, language, attempt, page)
+                                                      : cw_picker_text(request, language, views[at].text, page));
+    cw_page_cstr(page, "more", views[at].more == NULL || attempt->direct ? NULL : cw_picker_text(request, language, views[at].more, page));
+    cw_page_bool(page, "retry", views[at].retry && !is_final(attempt->failure_code));
+    cw_page_bool(page, "look_again", views[at].look_again);
+    cw_page_bool(page, "refresh", attempt->status == CW_ATTEMPT_EXCHANGING);
+    cw_id_emit(CW_PREFIX_ATTEMPT, attempt->id.ulid, id);
+    cw_page_cstr(page, "here", cw_arena_printf(arena, "%s/attempt/%s", cw_visit_of(request)->base, id));
+    cw_page_text(page, "reference", attempt->status == CW_ATTEMPT_FAILED ? cw_arena_span(arena, cw_span_cstr(id))
+                                                                         : (struct cw_span){ NULL, 0 });
+    cw_page_bool(page, "show_done", attempt->status == CW_ATTEMPT_CONNECTED);
+    cw_picker_done_values(request, page, language, attempt->status == CW_ATTEMPT_CONNECTED);
+    cw_picker_render(request, reply, 200, "patient/result", language, page);
+}
+
+void cw_picker_result(struct cw_request *request, struct cw_reply *reply)
+{
+    struct cw_visit *visit = cw_visit_of(request);
+    struct cw_attempt_id id;
+    struct cw_attempt attempt;
+    struct cw_err err = { .code = CW_OK };
+    if (cw_picker_ended(request, reply)) {
+        return;
+    }
+    enum cw_code rc = CW_E_NOT_FOUND;
+    if (cw_id_parse(CW_PREFIX_ATTEMPT, cw_request_path_var(request, "attempt"), &id.ulid)) {
+        rc = cw_attempt_get(&visit->app->model, visit->page.session.id, id, cw_request_arena(request), &attempt, &err);
+    }
+    const char *token = rc == CW_OK ? cw_picker_token(request, reply) : NULL;
+    if (rc == CW_OK && token == NULL) {
+        rc = CW_E_OOM;
+    }
+    if (rc != CW_OK) {
+        cw_reply_fault_code(reply, rc, err.code == CW_OK ? NULL : &err);
+        return;
+    }
+    show(request, reply, &attempt, token);
+}
