@@ -141,6 +141,18 @@ static void match_beginnings(struct run *run, struct cw_span typed)
     }
 }
 
+/* Of the first most + 1 letters typed, `most` errors leave one whole and move it by no more than `most` places. */
+static bool same_start(struct cw_span typed, struct cw_span word, unsigned most)
+{
+    struct cw_span start = cw_span_upto(word, 2 * (size_t)most + 1);
+    for (size_t i = 0; i <= most && i < typed.len; i++) {
+        if (cw_span_find(start, typed.ptr[i]) < start.len) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Walks the vocabulary; nearly all of it falls out by its letters. */
 static void match_errors(struct run *run, struct cw_span typed)
 {
@@ -160,7 +172,11 @@ static void match_errors(struct run *run, struct cw_span typed)
             le32toh(word->len) + most < typed.len) {
             continue;
         }
-        unsigned errors = cw_match_errors(typed, cw_index_text(run->view, word->at, word->len), most);
+        struct cw_span text = cw_index_text(run->view, word->at, word->len);
+        if (!same_start(typed, text, most)) {
+            continue;
+        }
+        unsigned errors = cw_match_errors(typed, text, most);
         if (errors > 0 && errors <= most) {
             credit(run, word, errors == 1 ? ONE_ERROR : TWO_ERRORS);
         }
