@@ -73,7 +73,7 @@ enum cw_code cw_catalog_read(struct cw_span file, const struct cw_catalog_option
                              struct cw_catalog *ret, struct cw_err *err) CW_NONNULL(2, 3, 4) CW_MUST_USE;
 
 /* Applies it: ids of sources that are there already stay, so that importing twice changes nothing. `file` gives the content hash that the
- * import is remembered by. */
+ * import is remembered by. Afterwards the search index is written anew (catalog/index.h). */
 enum cw_code cw_catalog_import(struct cw_model *model, const struct cw_actor *actor, enum cw_environment environment,
                                struct cw_span file, const struct cw_catalog *catalog, struct cw_import_counts *ret,
                                struct cw_err *err) CW_NONNULL(1, 2, 5, 6) CW_MUST_USE;

@@ -20,8 +20,8 @@
 enum cw_code cw_index_path(const struct cw_config *config, enum cw_environment environment, struct cw_str *out)
     CW_NONNULL(1, 3);
 
-/* Reads every live source of the environment and replaces the index file at cw_index_path. After each import, and by `chartwayctl source
- * reindex`. *ret_count: sources in it. */
+/* Reads every live source of the environment and replaces the index file at cw_index_path. Part of each
+ * import. *ret_count: sources in it. */
 enum cw_code cw_index_refresh(struct cw_model *model, enum cw_environment environment, size_t *ret_count,
                               struct cw_err *err) CW_NONNULL(1, 3) CW_MUST_USE;
 

@@ -4,6 +4,7 @@
 
 #include "picker/picker.h"
 
+#include "catalog/index.h"
 #include "os/log.h"
 #include "os/sys.h"
 
@@ -14,8 +15,7 @@ static enum cw_code open_search(struct cw_picker *app, struct cw_err *err)
     for (int env = CW_ENV_SANDBOX; env <= CW_ENV_PRODUCTION; env++) {
         CW_AUTO_STR path;
         cw_str_init(&path, 4096);
-        cw_str_addf(&path, "%s/search-%s.index", cw_config_text(app->config, CW_CONF_STATE_DIR),
-                    cw_environment_name((enum cw_environment)env));
+        (void)cw_index_path(app->config, (enum cw_environment)env, &path);
         app->search[env] = cw_str_code(&path) == CW_OK ? cw_search_new(cw_str_cstr(&path)) : NULL;
         if (app->search[env] == NULL) {
             return cw_err_set(err, CW_E_OOM, "picker", "no memory for the search");
