@@ -102,7 +102,7 @@ const struct cw_route cw_callback_routes[] = {
     { .name = "callback.get", .method = CW_GET, .path = "/callback/{registration}", .handler = get_callback,
       .query = answer_inputs, .unknown_query_ok = true, .flags = LIMITED, .doc = "The portal's answer." },
     { .name = "callback.post", .method = CW_POST, .path = "/callback/{registration}", .handler = post_callback,
-      .form = answer_inputs, .body = CW_BODY_FORM, .unknown_query_ok = true, .flags = LIMITED,
+      .form = answer_inputs, .body = CW_BODY_FORM, .unknown_query_ok = true, .unknown_form_ok = true, .flags = LIMITED,
       .doc = "The portal's answer as a form (response_mode=form_post)." },
     { .name = "jwks.get", .method = CW_GET, .path = "/.well-known/jwks.json", .handler = get_jwks,
       .unknown_query_ok = true, .doc = "Our public keys: current, next and previous." },

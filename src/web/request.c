@@ -148,7 +148,8 @@ static void skip_body(struct cw_request *request)
 static bool parse_inputs(struct cw_request *request, struct cw_reply *reply, struct cw_span text,
                          const struct cw_input *table, struct cw_inputs *inputs)
 {
-    bool unknown_ok = inputs == &request->query && request->match.route->unknown_query_ok;
+    const struct cw_route *route = request->match.route;
+    bool unknown_ok = inputs == &request->query ? route->unknown_query_ok : route->unknown_form_ok;
     struct cw_input_fault fault;
     enum cw_code rc = cw_inputs_parse(request->arena, text, table, unknown_ok, inputs, &fault);
     if (rc == CW_E_OOM) {

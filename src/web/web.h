@@ -57,6 +57,7 @@ struct cw_route {
     enum cw_body_kind body;
     size_t body_max;             /* 0: the default of the body's kind */
     bool unknown_query_ok;       /* pages: browsers and mail programs add parameters */
+    bool unknown_form_ok;        /* forms that others send: portals add fields */
     unsigned flags;              /* for the program (key scopes, …) */
     const char *doc;             /* one line */
 };
