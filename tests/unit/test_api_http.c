@@ -12,6 +12,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "catalog/index.h"
 #include "model/keys.h"
 #include "model/org.h"
 #include "model/record.h"
@@ -526,6 +527,36 @@ START_TEST(catalogue)
 }
 END_TEST
 
+START_TEST(catalogue_search)
+{
+    json_t *list = expect(200, "GET", "/connections?q=clinic&limit=1", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 1);
+    ck_assert(json_is_true(json_object_get(list, "has_more")));
+    char uri[256];
+    snprintf(uri, sizeof uri, "/connections?q=clinic&limit=1&starting_after=%s", text_at(list, "next_cursor"));
+    json_t *rest = expect(200, "GET", uri, NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(rest, "data")), 1);
+    ck_assert(json_is_false(json_object_get(rest, "has_more")));
+    ck_assert(!json_equal(json_object_get(rest, "data"), json_object_get(list, "data")));
+    json_decref(rest);
+    snprintf(uri, sizeof uri, "/connections?q=other&starting_after=%s", text_at(list, "next_cursor"));
+    expect_fault(400, "invalid_data", "starting_after", "GET", uri, NULL, key(SANDBOX));
+    json_decref(list);
+    list = expect(200, "GET", "/connections?q=tset%20clinic", NULL); /* a typing error */
+    ck_assert_str_eq(text_at(json_array_get(json_object_get(list, "data"), 0), "id"), source_ids[0]);
+    json_decref(list);
+    list = expect(200, "GET", "/connections?q=clinic&type=cerner", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 1);
+    json_decref(list);
+    list = expect(200, "GET", "/connections?q=nothing-of-this-kind", NULL);
+    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 0);
+    json_decref(list);
+    list = expect_with(200, "GET", "/connections?q=clinic", NULL, key(PRODUCTION)); /* no index there yet */
+    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 0);
+    json_decref(list);
+}
+END_TEST
+
 /* --- records --- */
 
 struct store {
@@ -782,6 +813,7 @@ static Suite *api_http_suite(void)
     tcase_add_test(tc, patients_made_listed_replaced);
     tcase_add_test(tc, patient_id_limits);
     tcase_add_test(tc, catalogue);
+    tcase_add_test(tc, catalogue_search);
     tcase_add_test(tc, records_as_sent);
     tcase_add_test(tc, records_walk_both_ways);
     tcase_add_test(tc, records_filters);
@@ -813,9 +845,14 @@ int main(int argc, char **argv)
     read_www("openapi.json", &api.document);
     read_www("errors.html", &api.errors);
     for (int env = CW_ENV_SANDBOX; env <= CW_ENV_PRODUCTION; env++) {
-        api.search[env] = cw_search_new("/nonexistent/index");
+        CW_AUTO_STR path;
+        cw_str_init(&path, 4096);
+        must(cw_index_path(test.config, (enum cw_environment)env, &path), &err, "index path");
+        api.search[env] = cw_search_new(cw_str_cstr(&path));
     }
     fill();
+    size_t indexed;
+    must(cw_index_refresh(&api.model, CW_ENV_SANDBOX, &indexed, &err), &err, "index");
     snprintf(socket_path, sizeof socket_path, "%s/api.sock", test.folder);
     int listener = fcgi_listen(socket_path);
     if (pthread_create(&server, NULL, serve, &listener) != 0) {
