@@ -51,7 +51,7 @@ enum cw_callback_end {
     CW_CALLBACK_FAILED,            /* attempt failed with `failure`; the browser is the right one */
     CW_CALLBACK_FOREIGN_BROWSER,   /* attempt failed with browser_mismatch: tell this browser nothing of the Session */
     CW_CALLBACK_NO_STATE,          /* unknown, used or foreign state: there is nothing to go back to */
-    CW_CALLBACK_FAULT              /* ours, for now (database away …): code in *err */
+    CW_CALLBACK_FAULT              /* of our own (database away …): code in *err */
 };
 
 struct cw_callback_outcome {

@@ -402,5 +402,5 @@ Suite *http_suite(void)
 
 int main(void)
 {
-    return cw_check_main((Suite *const[]){ url_suite(), policy_suite(), http_suite(), multi_suite(), NULL });
+    return cw_check_main((Suite *const[]){ url_suite(), policy_suite(), http_suite(), multi_suite(), tls_suite(), NULL });
 }

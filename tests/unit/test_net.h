@@ -9,5 +9,6 @@ Suite *url_suite(void);
 Suite *policy_suite(void);
 Suite *http_suite(void);
 Suite *multi_suite(void);
+Suite *tls_suite(void);
 
 #endif
