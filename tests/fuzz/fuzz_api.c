@@ -45,7 +45,7 @@ static void try_return_url(struct cw_span text)
     cw_str_init(&target, CW_RETURN_URL_MAX);
     enum cw_return_kind kind;
     if (cw_return_target(text, &kind, &target, NULL) == CW_OK &&
-        (cw_str_span(&target).len == 0 || cw_span_starts(cw_str_span(&target), CW_SPAN("javascript")))) {
+        (cw_str_span(&target).len == 0 || cw_span_starts(cw_str_span(&target), CW_SPAN("javascript:")))) {
         cw_bug("not a return address");
     }
 }
