@@ -175,9 +175,10 @@ enum cw_code cw_inputs_parse(struct cw_arena *arena, struct cw_span text, const 
 
 const struct cw_value_in *cw_inputs_find(const struct cw_inputs *inputs, const struct cw_input *table, const char *name)
 {
-    for (size_t i = 0; i < inputs->count; i++) {
+    static const struct cw_value_in not_read = { .input = NULL }; /* the fault came before the inputs were looked at */
+    for (size_t i = 0; table != NULL && table[i].name != NULL; i++) {
         if (strcmp(table[i].name, name) == 0) {
-            return &inputs->values[i];
+            return inputs->values == NULL ? &not_read : &inputs->values[i];
         }
     }
     cw_bug("an input that the route does not have was asked for");

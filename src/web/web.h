@@ -109,7 +109,7 @@ struct cw_span cw_request_path_var(const struct cw_request *request, const char 
 struct cw_span cw_request_header(const struct cw_request *request, const char *name);
 /* A cookie's value, or the absent span (also when it is sent twice with different values). */
 struct cw_span cw_request_cookie(const struct cw_request *request, const char *name);
-/* Validated inputs; absent span or `fallback` when not sent. */
+/* Validated inputs; absent span or `fallback` when not sent, and on a fault page that comes before they were read. */
 struct cw_span cw_query_text(const struct cw_request *request, const char *name);
 int64_t cw_query_int(const struct cw_request *request, const char *name, int64_t fallback);
 struct cw_span cw_form_text(const struct cw_request *request, const char *name);
