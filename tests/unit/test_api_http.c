@@ -5,36 +5,31 @@
  */
 #include "config.h"
 
+#include "test_api_http.h"
+
 #include <pthread.h>
 #include <unistd.h>
 
-#include "api/api.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
 #include "catalog/index.h"
-#include "model/keys.h"
 #include "model/org.h"
-#include "model/record.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/database.h"
-#include "tests/lib/fcgi_peer.h"
 
-enum { SANDBOX, PRODUCTION, LIMITED, KEYS };
-
-static struct cw_test_db test;
-static struct cw_api api;
+struct cw_test_db api_test;
+struct cw_api api;
+struct cw_org_id api_orgs[2];
+char api_source_ids[3][CW_ID_TEXT_MAX];
+struct cw_source_id api_sandbox_source;
+struct cw_endpoint_id api_sandbox_endpoint;
 static char socket_path[128];
 static pthread_t server;
 static struct cw_str tokens[KEYS];
-static struct cw_org_id orgs[2];
-static char source_ids[3][CW_ID_TEXT_MAX]; /* two of the sandbox, one of production */
-static struct cw_source_id sandbox_source;
-static struct cw_endpoint_id sandbox_endpoint;
 
-static void must(enum cw_code rc, const struct cw_err *err, const char *what)
+void must(enum cw_code rc, const struct cw_err *err, const char *what)
 {
     if (rc != CW_OK) {
         fprintf(stderr, "%s: %s: %s\n", what, err->where, err->text);
@@ -66,7 +61,7 @@ static void *serve(void *arg)
 
 /* --- what the tables hold --- */
 
-static const struct cw_actor operator= { .kind = CW_ACTOR_OPERATOR, .name = "test" };
+static const struct cw_actor operator = { .kind = CW_ACTOR_OPERATOR, .name = "test" };
 
 static void import_source(enum cw_environment environment, const char *name, const char *base, const char *vendor,
                           char ret_id[CW_ID_TEXT_MAX])
@@ -88,8 +83,8 @@ static void import_source(enum cw_environment environment, const char *name, con
          "resolve");
     cw_id_emit(CW_PREFIX_SOURCE, source.id.ulid, ret_id);
     if (environment == CW_ENV_SANDBOX) {
-        sandbox_source = source.id;
-        sandbox_endpoint = source.endpoint;
+        api_sandbox_source = source.id;
+        api_sandbox_endpoint = source.endpoint;
     }
     cw_arena_free(arena);
 }
@@ -115,20 +110,20 @@ static void read_www(const char *name, struct cw_str *out)
 static void fill(void)
 {
     struct cw_err err = { 0 };
-    must(cw_org_create(&api.model, &operator, CW_SPAN("Sand"), CW_ENV_SANDBOX, &orgs[0], &err), &err, "org");
-    must(cw_org_create(&api.model, &operator, CW_SPAN("Prod"), CW_ENV_PRODUCTION, &orgs[1], &err), &err, "org");
-    must(cw_org_return_add(&api.model, &operator, orgs[1], CW_SPAN("https://app.example"), &err), &err, "return");
-    make_key(SANDBOX, orgs[0], CW_SCOPES_ALL);
-    make_key(PRODUCTION, orgs[1], CW_SCOPES_ALL);
-    make_key(LIMITED, orgs[0], CW_SCOPE_PATIENTS_READ);
-    import_source(CW_ENV_SANDBOX, "Other Clinic", "https://other.example/fhir", "cerner", source_ids[1]);
-    import_source(CW_ENV_SANDBOX, "Test Clinic", "https://clinic.example/fhir", "epic", source_ids[0]);
-    import_source(CW_ENV_PRODUCTION, "Real Clinic", "https://real.example/fhir", "epic", source_ids[2]);
+    must(cw_org_create(&api.model, &operator, CW_SPAN("Sand"), CW_ENV_SANDBOX, &api_orgs[0], &err), &err, "org");
+    must(cw_org_create(&api.model, &operator, CW_SPAN("Prod"), CW_ENV_PRODUCTION, &api_orgs[1], &err), &err, "org");
+    must(cw_org_return_add(&api.model, &operator, api_orgs[1], CW_SPAN("https://app.example"), &err), &err, "return");
+    make_key(SANDBOX, api_orgs[0], CW_SCOPES_ALL);
+    make_key(PRODUCTION, api_orgs[1], CW_SCOPES_ALL);
+    make_key(LIMITED, api_orgs[0], CW_SCOPE_PATIENTS_READ);
+    import_source(CW_ENV_SANDBOX, "Other Clinic", "https://other.example/fhir", "cerner", api_source_ids[1]);
+    import_source(CW_ENV_SANDBOX, "Test Clinic", "https://clinic.example/fhir", "epic", api_source_ids[0]);
+    import_source(CW_ENV_PRODUCTION, "Real Clinic", "https://real.example/fhir", "epic", api_source_ids[2]);
 }
 
 /* --- asking --- */
 
-static struct fcgi_answer ask(const char *method, const char *uri, const char *body, const char *token)
+struct fcgi_answer ask(const char *method, const char *uri, const char *body, const char *token)
 {
     char bearer[CW_API_KEY_MAX + 16];
     snprintf(bearer, sizeof bearer, "Bearer %s", token == NULL ? "" : token);
@@ -145,13 +140,12 @@ static struct fcgi_answer ask(const char *method, const char *uri, const char *b
     return fcgi_ask(socket_path, -1, &request);
 }
 
-static const char *key(int at)
+const char *key(int at)
 {
     return cw_str_cstr(&tokens[at]);
 }
 
-/* The answer as JSON; fails the test on another status. Every answer names its request. */
-static json_t *expect_with(int status, const char *method, const char *uri, const char *body, const char *token)
+json_t *expect_with(int status, const char *method, const char *uri, const char *body, const char *token)
 {
     struct fcgi_answer answer = ask(method, uri, body, token);
     ck_assert_msg(answer.status == status, "%s %s: %d, not %d: %s", method, uri, answer.status, status, answer.body);
@@ -165,19 +159,18 @@ static json_t *expect_with(int status, const char *method, const char *uri, cons
     return json;
 }
 
-static json_t *expect(int status, const char *method, const char *uri, const char *body)
+json_t *expect(int status, const char *method, const char *uri, const char *body)
 {
     return expect_with(status, method, uri, body, key(SANDBOX));
 }
 
-static const char *text_at(const json_t *json, const char *name)
+const char *text_at(const json_t *json, const char *name)
 {
     const char *text = json_string_value(json_object_get(json, name));
     return text == NULL ? "(none)" : text;
 }
 
-/* A fault of this code and param (NULL: null). */
-static void expect_fault(int status, const char *code, const char *param, const char *method, const char *uri,
+void expect_fault(int status, const char *code, const char *param, const char *method, const char *uri,
                          const char *body, const char *token)
 {
     json_t *json = expect_with(status, method, uri, body, token);
@@ -241,7 +234,7 @@ START_TEST(keys_end)
     struct cw_api_key_id id;
     CW_AUTO_STR token;
     cw_str_init_secret(&token, CW_API_KEY_MAX);
-    must(cw_api_key_create(&api.model, &operator, orgs[0], &wanted, &token, &id, &err), &err, "key");
+    must(cw_api_key_create(&api.model, &operator, api_orgs[0], &wanted, &token, &id, &err), &err, "key");
     json_decref(expect_with(200, "GET", "/patients", NULL, cw_str_cstr(&token)));
     cw_clock_shift_us(2 * CW_HOUR_US);
     expect_fault(401, "expired_api_key", NULL, "GET", "/patients", NULL, cw_str_cstr(&token));
@@ -291,7 +284,7 @@ START_TEST(session_start_and_read)
              "\"recommended_connection_ids\":[\"%s\",\"https://other.example/fhir/\",\"%s\"],"
              "\"return_url\":\"https://app.example.com/connected\",\"return_button_label\":\"Acme\",\"expires_in\":600,"
              "\"metadata\":{\"v\":98.60}}",
-             source_ids[0], source_ids[0]);
+             api_source_ids[0], api_source_ids[0]);
     int64_t before = cw_now_us();
     struct fcgi_answer raw = ask("POST", "/patient-sessions", body, key(SANDBOX));
     ck_assert_msg(raw.status == 200, "%d: %s", raw.status, raw.body);
@@ -306,8 +299,8 @@ START_TEST(session_start_and_read)
     ck_assert(json_is_null(json_object_get(made, "connection_id")));
     const json_t *recommended = json_object_get(made, "recommended_connection_ids");
     ck_assert_uint_eq(json_array_size(recommended), 2);
-    ck_assert_str_eq(json_string_value(json_array_get(recommended, 0)), source_ids[0]);
-    ck_assert_str_eq(json_string_value(json_array_get(recommended, 1)), source_ids[1]);
+    ck_assert_str_eq(json_string_value(json_array_get(recommended, 0)), api_source_ids[0]);
+    ck_assert_str_eq(json_string_value(json_array_get(recommended, 1)), api_source_ids[1]);
     int64_t expires;
     ck_assert(cw_time_parse(cw_span_cstr(text_at(made, "expires_at")), false, &expires));
     ck_assert_int_ge(expires, before + 599 * CW_SECOND_US);
@@ -338,15 +331,15 @@ START_TEST(session_direct)
 {
     char body[512];
     snprintf(body, sizeof body, "{\"patient_id\":\"d\",\"connection_id\":\"%s\",\"return_url\":\"http://localhost:3000/\"}",
-             source_ids[0]);
+             api_source_ids[0]);
     json_t *made = expect(200, "POST", "/patient-sessions", body);
-    ck_assert_str_eq(text_at(made, "connection_id"), source_ids[0]);
+    ck_assert_str_eq(text_at(made, "connection_id"), api_source_ids[0]);
     ck_assert(json_is_null(json_object_get(made, "recommended_connection_ids")));
     ck_assert(json_is_null(json_object_get(made, "return_button_label")));
     json_decref(made);
     made = expect(200, "POST", "/patient-sessions",
                   "{\"patient_id\":\"d\",\"connection_id\":\"HTTPS://Clinic.example/fhir/\",\"return_url\":\"https://a.example/\"}");
-    ck_assert_str_eq(text_at(made, "connection_id"), source_ids[0]);
+    ck_assert_str_eq(text_at(made, "connection_id"), api_source_ids[0]);
     json_decref(made);
 }
 END_TEST
@@ -386,13 +379,13 @@ START_TEST(session_refusals)
         { 404, "resource_not_found", "recommended_connection_ids[0]",
           START("\"recommended_connection_ids\":[\"https://real.example/fhir\"]") }, /* production's */
     };
-    int64_t sessions = cw_test_db_number(&test, "SELECT COUNT(*) FROM patient_session");
-    int64_t patients = cw_test_db_number(&test, "SELECT COUNT(*) FROM patient");
+    int64_t sessions = cw_test_db_number(&api_test, "SELECT COUNT(*) FROM patient_session");
+    int64_t patients = cw_test_db_number(&api_test, "SELECT COUNT(*) FROM patient");
     for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
         expect_fault(rows[i].status, rows[i].code, rows[i].param, "POST", "/patient-sessions", rows[i].body, key(SANDBOX));
     }
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM patient_session"), sessions);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM patient"), patients);
+    ck_assert_int_eq(cw_test_db_number(&api_test, "SELECT COUNT(*) FROM patient_session"), sessions);
+    ck_assert_int_eq(cw_test_db_number(&api_test, "SELECT COUNT(*) FROM patient"), patients);
 }
 END_TEST
 
@@ -498,7 +491,7 @@ END_TEST
 START_TEST(catalogue)
 {
     char uri[256];
-    snprintf(uri, sizeof uri, "/connections/%s", source_ids[0]);
+    snprintf(uri, sizeof uri, "/connections/%s", api_source_ids[0]);
     json_t *source = expect(200, "GET", uri, NULL);
     ck_assert_str_eq(text_at(source, "resource_type"), "fhir_source");
     ck_assert_str_eq(text_at(source, "name"), "Test Clinic");
@@ -543,7 +536,7 @@ START_TEST(catalogue_search)
     expect_fault(400, "invalid_data", "starting_after", "GET", uri, NULL, key(SANDBOX));
     json_decref(list);
     list = expect(200, "GET", "/connections?q=tset%20clinic", NULL); /* a typing error */
-    ck_assert_str_eq(text_at(json_array_get(json_object_get(list, "data"), 0), "id"), source_ids[0]);
+    ck_assert_str_eq(text_at(json_array_get(json_object_get(list, "data"), 0), "id"), api_source_ids[0]);
     json_decref(list);
     list = expect(200, "GET", "/connections?q=clinic&type=cerner", NULL);
     ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 1);
@@ -553,195 +546,6 @@ START_TEST(catalogue_search)
     json_decref(list);
     list = expect_with(200, "GET", "/connections?q=clinic", NULL, key(PRODUCTION)); /* no index there yet */
     ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 0);
-    json_decref(list);
-}
-END_TEST
-
-/* --- records --- */
-
-struct store {
-    struct cw_record_batch *batch;
-};
-
-static enum cw_code store_tx(struct cw_db *db, void *arg, struct cw_err *err)
-{
-    unsigned stored;
-    unsigned unchanged;
-    return cw_record_store(db, ((struct store *)arg)->batch, &stored, &unchanged, err);
-}
-
-/* Stores resources as a pull would; each body is `{"resourceType":T,"id":I,…}`. */
-static void store_records(const char *patient_id, const char *const (*records)[3], size_t count)
-{
-    struct cw_err err = { 0 };
-    struct cw_arena *arena = cw_arena_new(1u << 20);
-    struct cw_patient patient;
-    must(cw_patient_get(&api.model, orgs[0], cw_span_cstr(patient_id), arena, &patient, &err), &err, "patient");
-    struct cw_db *db = NULL;
-    CW_AUTO_DATA_KEY data_key = { 0 };
-    must(cw_db_get(api.model.pool, 1000, &db, &err), &err, "db");
-    must(cw_patient_key(&api.model, db, patient.row, 0, &data_key, &err), &err, "key");
-    cw_db_put(db);
-    const struct cw_record_target target = {
-        .patient = patient.row,
-        .endpoint = sandbox_endpoint,
-        .source = sandbox_source,
-        .connection = { cw_ulid_new() },
-        .pull = { cw_ulid_new() },
-        .tenant_context = CW_SPAN(""),
-    };
-    struct store store = { NULL };
-    must(cw_record_batch_new(&target, &data_key, &store.batch, &err), &err, "batch");
-    for (size_t i = 0; i < count; i++) {
-        struct cw_record_in in = {
-            .type = cw_span_cstr(records[i][0]),
-            .upstream_id = cw_span_cstr(records[i][1]),
-            .body = cw_span_cstr(records[i][2]),
-        };
-        must(cw_record_batch_add(store.batch, &in, &in.body, 1, &err), &err, "add");
-    }
-    must(cw_tx_pool(api.model.pool, store_tx, &store, &err), &err, "store");
-    cw_record_batch_free(store.batch);
-    cw_arena_free(arena);
-}
-
-static const char *const five[][3] = {
-    { "Patient", "p1",
-      "{\"resourceType\":\"Patient\",\"id\":\"p1\",\"identifier\":[{\"system\":\"urn:chartway:patient-id\",\"value\":\"someone else\"},"
-      "{\"system\":\"urn:mrn\",\"value\":\"7\"}],\"multipleBirthInteger\":1.10}" },
-    { "Observation", "o1", "{\"resourceType\":\"Observation\",\"id\":\"o1\", \"valueQuantity\":{\"value\":98.60}}" },
-    { "Observation", "o2", "{\"resourceType\":\"Observation\",\"id\":\"o2\"}" },
-    { "Condition", "c1", "{\"resourceType\":\"Condition\",\"id\":\"c1\"}" },
-    { "Observation", "o3", "{\"resourceType\":\"Observation\",\"id\":\"o3\"}" },
-};
-
-START_TEST(records_as_sent)
-{
-    json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"rec\"}"));
-    json_t *none = expect(200, "GET", "/patients/rec/records", NULL);
-    ck_assert_str_eq(text_at(none, "patient_id"), "rec");
-    ck_assert_uint_eq(json_array_size(json_object_get(none, "data")), 0);
-    ck_assert(json_is_null(json_object_get(none, "next_cursor")) && json_is_null(json_object_get(none, "previous_cursor")));
-    json_decref(none);
-    store_records("rec", five, CW_ARRAY_LEN(five));
-    int64_t audited = cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'records.read'");
-    struct fcgi_answer raw = ask("GET", "/patients/rec/records", NULL, key(SANDBOX));
-    ck_assert_int_eq(raw.status, 200);
-    ck_assert_ptr_nonnull(strstr(raw.body, "{\"resourceType\":\"Observation\",\"id\":\"o1\", \"valueQuantity\":{\"value\":98.60}}"));
-    ck_assert_ptr_nonnull(strstr(raw.body, "\"multipleBirthInteger\":1.10"));
-    ck_assert_ptr_null(strstr(raw.body, "someone else"));
-    json_t *list = json_loads(raw.body, 0, NULL);
-    fcgi_answer_free(&raw);
-    const json_t *data = json_object_get(list, "data");
-    ck_assert_uint_eq(json_array_size(data), 5);
-    ck_assert_str_eq(text_at(json_array_get(data, 0), "source"), source_ids[0]);
-    for (size_t i = 0; i < 5; i++) {
-        const json_t *identifiers = json_object_get(json_object_get(json_array_get(data, i), "resource"), "identifier");
-        unsigned ours = 0;
-        for (size_t k = 0; k < json_array_size(identifiers); k++) {
-            const json_t *item = json_array_get(identifiers, k);
-            ours += strcmp(text_at(item, "system"), "urn:chartway:patient-id") == 0 && strcmp(text_at(item, "value"), "rec") == 0;
-        }
-        bool patient = strcmp(text_at(json_object_get(json_array_get(data, i), "resource"), "resourceType"), "Patient") == 0;
-        ck_assert_uint_eq(ours, patient ? 1 : 0);
-        ck_assert(!patient || json_array_size(identifiers) == 2);
-    }
-    json_decref(list);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'records.read'"), audited + 1);
-}
-END_TEST
-
-static json_t *page_of(const char *base, const char *name, const char *cursor)
-{
-    char uri[512];
-    snprintf(uri, sizeof uri, "%s&%s=%s", base, name, cursor);
-    return expect(200, "GET", uri, NULL);
-}
-
-static const char *id_in(const json_t *list, size_t at)
-{
-    return text_at(json_object_get(json_array_get(json_object_get(list, "data"), at), "resource"), "id");
-}
-
-START_TEST(records_walk_both_ways)
-{
-    static const char base[] = "/patients/walk/records?count=2";
-    json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"walk\"}"));
-    store_records("walk", five, CW_ARRAY_LEN(five));
-    json_t *one = expect(200, "GET", base, NULL);
-    ck_assert(json_is_true(json_object_get(one, "has_more")));
-    ck_assert(json_is_null(json_object_get(one, "previous_cursor")));
-    ck_assert_uint_eq(strlen(text_at(one, "next_cursor")), 12);
-    json_t *two = page_of(base, "starting_after", text_at(one, "next_cursor"));
-    json_t *three = page_of(base, "starting_after", text_at(two, "next_cursor"));
-    ck_assert_uint_eq(json_array_size(json_object_get(three, "data")), 1);
-    ck_assert(json_is_false(json_object_get(three, "has_more")));
-    ck_assert(json_is_null(json_object_get(three, "next_cursor")));
-    json_t *back = page_of(base, "ending_before", text_at(three, "previous_cursor"));
-    ck_assert(json_equal(json_object_get(back, "data"), json_object_get(two, "data")));
-    ck_assert(json_is_true(json_object_get(back, "has_more")));
-    json_t *first = page_of(base, "ending_before", text_at(back, "previous_cursor"));
-    ck_assert(json_equal(json_object_get(first, "data"), json_object_get(one, "data")));
-    ck_assert(json_is_false(json_object_get(first, "has_more")));
-    ck_assert(json_is_null(json_object_get(first, "previous_cursor")));
-    json_t *again = page_of(base, "starting_after", text_at(first, "next_cursor"));
-    ck_assert(json_equal(json_object_get(again, "data"), json_object_get(two, "data")));
-
-    char uri[256];
-    snprintf(uri, sizeof uri, "%s&type=Observation&starting_after=%s", base, text_at(one, "next_cursor"));
-    struct fcgi_answer answer = ask("GET", uri, NULL, key(SANDBOX)); /* 8 bits of check: one filter in 256 passes */
-    ck_assert(answer.status == 400 || answer.status == 200);
-    fcgi_answer_free(&answer);
-    snprintf(uri, sizeof uri, "%s&ending_before=%s&starting_after=%s", base, text_at(one, "next_cursor"),
-             text_at(one, "next_cursor"));
-    expect_fault(400, "bad_request", "ending_before", "GET", uri, NULL, key(SANDBOX));
-    expect_fault(400, "invalid_data", "starting_after", "GET", "/patients/walk/records?starting_after=short", NULL, key(SANDBOX));
-    json_t *all[] = { one, two, three, back, first, again };
-    for (size_t i = 0; i < CW_ARRAY_LEN(all); i++) {
-        json_decref(all[i]);
-    }
-}
-END_TEST
-
-START_TEST(records_filters)
-{
-    json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"filter\"}"));
-    store_records("filter", five, CW_ARRAY_LEN(five));
-    json_t *list = expect(200, "GET", "/patients/filter/records?type=Observation,Condition&count=3", NULL);
-    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 3);
-    char uri[256];
-    snprintf(uri, sizeof uri, "/patients/filter/records?type=Condition,Observation&count=3&starting_after=%s",
-             text_at(list, "next_cursor"));
-    json_decref(list);
-    list = expect(200, "GET", uri, NULL); /* the order of types does not matter */
-    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 1);
-    ck_assert_str_ne(id_in(list, 0), "p1");
-    json_decref(list);
-    list = expect(200, "GET", "/patients/filter/records?since=2999-01-01", NULL);
-    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 0);
-    json_decref(list);
-    list = expect(200, "GET", "/patients/filter/records?since=2020-01-01T00:00:00%2B02:00", NULL);
-    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 5);
-    json_decref(list);
-    expect_fault(400, "invalid_data", "since", "GET", "/patients/filter/records?since=yesterday", NULL, key(SANDBOX));
-    expect_fault(400, "invalid_data", "type", "GET", "/patients/filter/records?type=observation", NULL, key(SANDBOX));
-    expect_fault(400, "invalid_data", "count", "GET", "/patients/filter/records?count=0", NULL, key(SANDBOX));
-    expect_fault(404, "resource_not_found", "id", "GET", "/patients/filter/records", NULL, key(PRODUCTION));
-}
-END_TEST
-
-/* A Patient that cannot carry our identifier is left out; the others come. */
-START_TEST(records_leave_out_a_broken_patient)
-{
-    static const char *const broken[][3] = {
-        { "Patient", "p1", "{\"resourceType\":\"Patient\",\"id\":\"p1\",\"identifier\":\"text\"}" },
-        { "Observation", "o1", "{\"resourceType\":\"Observation\",\"id\":\"o1\"}" },
-    };
-    json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"broken\"}"));
-    store_records("broken", broken, CW_ARRAY_LEN(broken));
-    json_t *list = expect(200, "GET", "/patients/broken/records", NULL);
-    ck_assert_uint_eq(json_array_size(json_object_get(list, "data")), 1);
-    ck_assert_str_eq(id_in(list, 0), "o1");
     json_decref(list);
 }
 END_TEST
@@ -787,8 +591,8 @@ START_TEST(key_uses_are_audited)
     json_decref(expect(200, "GET", "/connections", NULL));
     expect_fault(404, "resource_not_found", "id", "GET", "/patients/nobody", NULL, key(SANDBOX));
     int64_t deadline = cw_monotonic_us() + 5 * CW_SECOND_US;
-    while (cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'source.list' AND detail = '200'") == 0 ||
-           cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'patient.get' AND detail = '404'") == 0) {
+    while (cw_test_db_number(&api_test, "SELECT COUNT(*) FROM audit WHERE action = 'source.list' AND detail = '200'") == 0 ||
+           cw_test_db_number(&api_test, "SELECT COUNT(*) FROM audit WHERE action = 'patient.get' AND detail = '404'") == 0) {
         ck_assert_msg(cw_monotonic_us() < deadline, "no audit row after five seconds");
         usleep(20000);
     }
@@ -814,13 +618,10 @@ static Suite *api_http_suite(void)
     tcase_add_test(tc, patient_id_limits);
     tcase_add_test(tc, catalogue);
     tcase_add_test(tc, catalogue_search);
-    tcase_add_test(tc, records_as_sent);
-    tcase_add_test(tc, records_walk_both_ways);
-    tcase_add_test(tc, records_filters);
-    tcase_add_test(tc, records_leave_out_a_broken_patient);
     tcase_add_test(tc, document_is_the_table);
     tcase_add_test(tc, key_uses_are_audited);
     suite_add_tcase(suite, tc);
+    suite_add_tcase(suite, api_records_case());
     return suite;
 }
 
@@ -837,23 +638,23 @@ int main(int argc, char **argv)
     cw_stop_init();
     cw_log_init("test-api", CW_LOG_INFO);
     cw_log_set_sink(quiet, NULL);
-    cw_test_db_init(&test, true);
+    cw_test_db_init(&api_test, true);
     struct cw_err err = { 0 };
-    api = (struct cw_api){ .origin = "https://cw.test", .model = { .pool = test.pool, .config = test.config } };
-    must(cw_vault_new(test.config, &api.model.vault, &err), &err, "vault");
+    api = (struct cw_api){ .origin = "https://cw.test", .model = { .pool = api_test.pool, .config = api_test.config } };
+    must(cw_vault_new(api_test.config, &api.model.vault, &err), &err, "vault");
     must(cw_audit_queue_new(&api.model, &api.audit, &err), &err, "audit");
     read_www("openapi.json", &api.document);
     read_www("errors.html", &api.errors);
     for (int env = CW_ENV_SANDBOX; env <= CW_ENV_PRODUCTION; env++) {
         CW_AUTO_STR path;
         cw_str_init(&path, 4096);
-        must(cw_index_path(test.config, (enum cw_environment)env, &path), &err, "index path");
+        must(cw_index_path(api_test.config, (enum cw_environment)env, &path), &err, "index path");
         api.search[env] = cw_search_new(cw_str_cstr(&path));
     }
     fill();
     size_t indexed;
     must(cw_index_refresh(&api.model, CW_ENV_SANDBOX, &indexed, &err), &err, "index");
-    snprintf(socket_path, sizeof socket_path, "%s/api.sock", test.folder);
+    snprintf(socket_path, sizeof socket_path, "%s/api.sock", api_test.folder);
     int listener = fcgi_listen(socket_path);
     if (pthread_create(&server, NULL, serve, &listener) != 0) {
         abort();
@@ -873,6 +674,6 @@ int main(int argc, char **argv)
     cw_str_release(&api.document);
     cw_str_release(&api.errors);
     cw_vault_free(api.model.vault);
-    cw_test_db_release(&test);
+    cw_test_db_release(&api_test);
     return rc;
 }
