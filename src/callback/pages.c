@@ -23,8 +23,8 @@ static enum cw_code result_path(const struct cw_session *session, const struct c
     CW_AUTO_STR secret;
     cw_str_init_secret(&secret, 64);
     cw_id_emit(CW_PREFIX_ATTEMPT, outcome->attempt.id.ulid, attempt);
-    (void)cw_str_add_span(&secret, session->secret);
-    return cw_str_addf(out, CW_RESULT_PATH, cw_str_cstr(&secret), attempt);
+    enum cw_code rc = cw_str_add_span(&secret, session->secret);
+    return rc != CW_OK ? rc : cw_str_addf(out, CW_RESULT_PATH, cw_str_cstr(&secret), attempt);
 }
 
 static enum cw_code app_url(const struct cw_session *session, const struct cw_callback_outcome *outcome,

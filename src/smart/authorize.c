@@ -55,7 +55,7 @@ static void keep_query(struct cw_span query, struct cw_str *out)
     }
 }
 
-static void add_aud(const struct cw_authorize *a, struct cw_str *query)
+static enum cw_code add_aud(const struct cw_authorize *a, struct cw_str *query)
 {
     CW_AUTO_STR aud;
     cw_str_init(&aud, CW_URL_MAX + 1);
@@ -67,7 +67,8 @@ static void add_aud(const struct cw_authorize *a, struct cw_str *query)
     if (a->profile->aud_slash == CW_AUD_ADD && !cw_span_ends(text, CW_SPAN("/"))) {
         (void)cw_str_add_char(&aud, '/');
     }
-    (void)cw_form_add(query, "aud", cw_str_span(&aud));
+    enum cw_code rc = cw_str_code(&aud);
+    return rc == CW_OK ? cw_form_add(query, "aud", cw_str_span(&aud)) : rc;
 }
 
 static enum cw_code add_parameters(const struct cw_authorize *a, struct cw_str *query)
@@ -77,13 +78,14 @@ static enum cw_code add_parameters(const struct cw_authorize *a, struct cw_str *
     (void)cw_form_add(query, "redirect_uri", a->redirect_uri);
     (void)cw_form_add(query, "scope", a->scope);
     (void)cw_form_add(query, "state", a->state);
-    if (a->profile->send_aud) {
-        add_aud(a, query);
+    enum cw_code rc = a->profile->send_aud ? add_aud(a, query) : CW_OK;
+    if (rc != CW_OK) {
+        return rc;
     }
     if (a->profile->pkce) {
         CW_AUTO_STR challenge;
         cw_str_init(&challenge, CW_PKCE_TEXT);
-        enum cw_code rc = cw_pkce_challenge(a->verifier, &challenge);
+        rc = cw_pkce_challenge(a->verifier, &challenge);
         if (rc != CW_OK) {
             return rc;
         }

@@ -39,8 +39,10 @@ static enum cw_code parse_base(const char *base, struct cw_url **ret_url, struct
     }
     (void)cw_str_add_span(&text, span);
     (void)cw_str_add_char(&text, '/');
-    return cw_str_code(&text) == CW_OK ? cw_url_parse(cw_str_span(&text), ret_url, err)
-                                       : cw_err_set(err, CW_E_SYNTAX, "discovery", "the base is too long");
+    enum cw_code rc = cw_str_code(&text);
+    return rc == CW_OK      ? cw_url_parse(cw_str_span(&text), ret_url, err)
+           : rc == CW_E_OOM ? oom(err)
+                            : cw_err_set(err, CW_E_SYNTAX, "discovery", "the base is too long");
 }
 
 /* An endpoint as absolute URL in the arena; "" when it is missing or no good. http only where the base is http too (the operator's list decides whether it
@@ -52,16 +54,18 @@ static const char *endpoint(struct cw_span text, const struct cw_url *base, stru
         return "";
     }
     struct cw_url *url = NULL;
-    if (cw_url_resolve(base, text, &url, NULL) != CW_OK) {
-        return "";
+    enum cw_code rc = cw_url_resolve(base, text, &url, NULL);
+    if (rc != CW_OK) {
+        return rc == CW_E_OOM ? NULL : "";
     }
     bool absolute = cw_span_eq_nocase(cw_span_upto(text, 4), CW_SPAN("http"));
     struct cw_span kept = absolute ? text : cw_span_cstr(cw_url_text(url));
     bool secure = strcmp(cw_url_scheme(url), "https") == 0 || strcmp(cw_url_scheme(base), "http") == 0;
     struct cw_url *again = NULL;
     const char *result = "";
-    if (secure && kept.len <= CW_URL_MAX && cw_url_parse(kept, &again, NULL) == CW_OK) {
-        result = cw_arena_text(arena, kept);
+    if (secure && kept.len <= CW_URL_MAX) {
+        rc = cw_url_parse(kept, &again, NULL);
+        result = rc == CW_OK ? cw_arena_text(arena, kept) : rc == CW_E_OOM ? NULL : "";
     }
     cw_url_free(again);
     cw_url_free(url);
@@ -284,6 +288,9 @@ static enum cw_code make_tries(const struct cw_url *base, struct cw_str text[3],
     (void)cw_str_addf(&text[1], "/%s", well_known);
     (void)cw_str_addf(&text[2], "%smetadata", cw_url_text(base));
     for (unsigned i = 0; i < 3; i++) {
+        if (cw_str_code(&text[i]) == CW_E_OOM) {
+            return oom(err);
+        }
         if (cw_str_code(&text[i]) != CW_OK) {
             return cw_err_set(err, CW_E_SYNTAX, "discovery", "the base is too long");
         }

@@ -181,5 +181,5 @@ Suite *scope_suite(void)
 int main(void)
 {
     return cw_check_main((Suite *const[]){ scope_suite(), discovery_suite(), authorize_suite(), token_suite(),
-                                           identity_suite(), profile_suite(), NULL });
+                                           identity_suite(), profile_suite(), smart_oom_suite(), NULL });
 }

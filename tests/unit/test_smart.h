@@ -11,5 +11,6 @@ Suite *authorize_suite(void);
 Suite *token_suite(void);
 Suite *identity_suite(void);
 Suite *profile_suite(void);
+Suite *smart_oom_suite(void);
 
 #endif
