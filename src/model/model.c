@@ -9,6 +9,7 @@ enum cw_code cw_model_init(struct cw_model *model, const struct cw_config *confi
                            struct cw_err *err)
 {
     *model = (struct cw_model){ .config = config };
+    cw_log_set_level(cw_config_text(config, CW_CONF_LOG_LEVEL));
     enum cw_code rc = cw_vault_new(config, &model->vault, err);
     if (rc == CW_OK) {
         rc = cw_db_pool_new(config, pool_size, &model->pool, err);

@@ -140,9 +140,10 @@ static void put_field(struct line *line, const struct cw_log_field *field)
     }
 }
 
+static const char *const levels[] = { "err", "warning", "info", "debug" };
+
 void cw_log_fields(enum cw_log_level level, const char *event, const struct cw_log_field *fields)
 {
-    static const char *const levels[] = { "err", "warning", "info", "debug" };
     if ((int)level > atomic_load(&most_level)) {
         return;
     }
@@ -177,6 +178,17 @@ void cw_log_init(const char *program, enum cw_log_level most)
 {
     program_name = program;
     atomic_store(&most_level, (int)most);
+}
+
+void cw_log_set_level(const char *name)
+{
+    int level = CW_LOG_ERR;
+    while (strcmp(levels[level], name) != 0) {
+        if (level++ == CW_LOG_DEBUG) {
+            cw_bug("no such log level");
+        }
+    }
+    atomic_store(&most_level, level);
 }
 
 void cw_log_set_key(const uint8_t key[32])

@@ -44,6 +44,8 @@ void cw_log_fields(enum cw_log_level level, const char *event, const struct cw_l
 
 /* Called once in main. `program` is a literal. Until the key is given, references print as "-". */
 void cw_log_init(const char *program, enum cw_log_level most) CW_NONNULL(1);
+/* The level as [server] log_level names it, once the configuration has been read (its table knows no other names). */
+void cw_log_set_level(const char *name) CW_NONNULL(1);
 void cw_log_set_key(const uint8_t key[32]) CW_NONNULL(1);
 /* A request id that every line of this thread carries until it is cleared by NULL; at most 40 characters, copied. */
 void cw_log_context(const char *request_id);

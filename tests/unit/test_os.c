@@ -212,6 +212,13 @@ START_TEST(levels_are_kept_back)
     cw_log(CW_LOG_ERR, "loud");
     ck_assert_ptr_nonnull(strstr(logged, "level=err program=test event=loud"));
     ck_assert_ptr_null(strstr(logged, "request="));
+    cw_log_set_level("debug");
+    cw_log(CW_LOG_DEBUG, "asked.for");
+    ck_assert_ptr_nonnull(strstr(logged, "level=debug program=test event=asked.for"));
+    logged[0] = '\0';
+    cw_log_set_level("err");
+    cw_log(CW_LOG_WARNING, "quiet");
+    ck_assert_str_eq(logged, "");
 }
 END_TEST
 
