@@ -7,6 +7,8 @@
 
 #include "net/http.h"
 
+#include <signal.h>
+
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
@@ -402,5 +404,6 @@ Suite *http_suite(void)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN); /* as cw_process_harden does; libcurl with NOSIGNAL leaves it to the program */
     return cw_check_main((Suite *const[]){ url_suite(), policy_suite(), http_suite(), multi_suite(), tls_suite(), NULL });
 }

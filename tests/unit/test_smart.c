@@ -4,6 +4,8 @@
 
 #include "smart/scope.h"
 
+#include <signal.h>
+
 #include "check_main.h"
 #include "test_smart.h"
 
@@ -180,6 +182,7 @@ Suite *scope_suite(void)
 
 int main(void)
 {
+    (void)signal(SIGPIPE, SIG_IGN);
     return cw_check_main((Suite *const[]){ scope_suite(), discovery_suite(), authorize_suite(), token_suite(),
                                            identity_suite(), profile_suite(), smart_oom_suite(), NULL });
 }
