@@ -10,6 +10,7 @@
 
 #define EXPIRY_SLACK_S 60
 #define ISSUED_SLACK_S 600
+#define JWKS_MS 10000 /* a browser waits, and the exchange may have taken its time already */
 
 static enum cw_id_token_verdict unproven(struct cw_err *err, const char *why)
 {
@@ -92,7 +93,8 @@ enum cw_code cw_smart_jwks(struct cw_http *http, const char *jwks_uri, json_t **
 {
     struct cw_http_response response;
     cw_http_response_init(&response);
-    struct cw_http_request request = { .url = jwks_uri, .body_max = CW_JWKS_MAX, .redirects = CW_REDIRECTS_MAX };
+    struct cw_http_request request = { .url = jwks_uri, .body_max = CW_JWKS_MAX, .redirects = CW_REDIRECTS_MAX,
+                                       .total_ms = JWKS_MS };
     enum cw_code rc = cw_http_perform(http, &request, &response, err);
     CW_AUTO_JSON *root = NULL;
     if (rc == CW_OK) {

@@ -10,6 +10,7 @@
 #include "net/url.h"
 
 #define PATIENT_BUNDLE_MAX (1024u * 1024u)
+#define SEARCH_MS 10000 /* a browser waits, and the exchange may have taken its time already */
 
 /* FHIR ids, with the lengths that servers really use (Epic: 88). */
 static bool is_id(struct cw_span text)
@@ -118,6 +119,7 @@ static enum cw_code search(struct cw_http *http, const struct cw_profile *profil
         .accept = profile->accept,
         .bearer = cw_secret_span(&grant->access_token),
         .body_max = PATIENT_BUNDLE_MAX,
+        .total_ms = SEARCH_MS,
     };
     enum cw_code rc = cw_http_perform(http, &request, &response, err);
     if (rc == CW_OK) {
