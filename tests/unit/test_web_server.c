@@ -3,6 +3,8 @@
  * The loop from outside: a forked responder on a unix socket, asked by tests/lib/fcgi_peer. What the handlers saw is told by what they
  * answer; "never handled" is seen in a counter in shared memory.
  */
+#include "config.h"
+
 #include "test_web.h"
 
 #include <errno.h>

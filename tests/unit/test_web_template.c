@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Templates, locales, return URLs and limits: each on a small www folder of its own. */
+#include "config.h"
+
 #include "test_web.h"
 
 #include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "../lib/faulty_alloc.h"
 #include "os/sys.h"
 #include "web/browser.h"
 #include "web/template.h"
-#include "web/web.h"
+#include "web/web_int.h"
 
 #define EN "{\"_name\":\"English\",\"_dir\":\"ltr\",\"hi\":\"Hi, {who}!\",\"plain\":\"a < b\"}"
 #define ES "{\"_name\":\"Espa\xc3\xb1ol\",\"_dir\":\"ltr\",\"hi\":\"\xc2\xa1Hola, {who}!\",\"plain\":\"a < b\"}"
@@ -243,6 +246,67 @@ START_TEST(memory_that_runs_out_is_told)
 }
 END_TEST
 
+/* One page from the files to its text: each allocation on the way fails once. */
+static enum cw_code load_and_render(void)
+{
+    struct cw_templates *templates = NULL;
+    struct cw_arena *own = cw_arena_new(1 << 20);
+    if (own == NULL) {
+        return CW_E_OOM;
+    }
+    enum cw_code rc = cw_templates_load(folder, &templates, NULL);
+    struct cw_page *page = cw_page_new(own);
+    CW_AUTO_STR out;
+    cw_str_init(&out, 4096);
+    if (rc == CW_OK && page == NULL) {
+        rc = CW_E_OOM;
+    }
+    if (rc == CW_OK) {
+        cw_page_text(page, "broken", cw_span_of("a\xff", 2));
+        cw_page_cstr(page, "who", "you");
+        cw_page_int(cw_page_item(page, "list"), "n", 1);
+        rc = cw_template_render(templates, "page", "en", page, &out, NULL);
+    }
+    cw_templates_free(templates);
+    cw_arena_free(own);
+    return rc;
+}
+
+static enum cw_code parse_form(void)
+{
+    static const struct cw_input table[] = { { .name = "a", .kind = CW_IN_TEXT, .max = 10 }, { .name = NULL } };
+    struct cw_inputs inputs;
+    struct cw_input_fault fault;
+    struct cw_arena *own = cw_arena_new(1 << 20);
+    enum cw_code rc = own == NULL ? CW_E_OOM
+                                  : cw_inputs_parse(own, CW_SPAN("x=%20&a=%C3%A9"), table, true, &inputs, &fault);
+    cw_arena_free(own);
+    return rc;
+}
+
+START_TEST(a_heap_that_fails_is_told)
+{
+    enum cw_code (*const things[])(void) = { load_and_render, parse_form };
+    put("tpl/page.html", "<p title=\"{{broken}}\">{{t.hi}}{{#list}}{{n}}{{/list}}</p>");
+    faulty_alloc_hook_jansson();
+    for (size_t i = 0; i < CW_ARRAY_LEN(things); i++) {
+        unsigned n = 0;
+        bool reached = true;
+        while (reached) {
+            faulty_alloc_arm(++n);
+            enum cw_code rc = things[i]();
+            reached = faulty_alloc_disarm();
+            /* jansson does not tell a failed allocation from a bad text, so its load says that the locale is wrong */
+            ck_assert_msg(reached ? rc == CW_E_OOM || rc == CW_E_CONFIG : rc == CW_OK, "thing %zu, allocation %u: %d", i, n, rc);
+        }
+        ck_assert_uint_gt(n, 3);
+    }
+    faulty_alloc_arm(1);
+    ck_assert_ptr_null(cw_limiter_new(100));
+    ck_assert(faulty_alloc_disarm());
+}
+END_TEST
+
 START_TEST(return_urls_keep_what_is_the_apps)
 {
     static const struct {
@@ -327,6 +391,7 @@ Suite *web_template_suite(void)
     tcase_add_test(tcase, locales_must_agree);
     tcase_add_test(tcase, languages_are_chosen);
     tcase_add_test(tcase, memory_that_runs_out_is_told);
+    tcase_add_test(tcase, a_heap_that_fails_is_told);
     tcase_add_test(tcase, return_urls_keep_what_is_the_apps);
     tcase_add_test(tcase, form_action_names_where_a_return_leads);
     tcase_add_test(tcase, limits_are_by_kind_and_key);
