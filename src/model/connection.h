@@ -46,7 +46,7 @@ enum cw_code cw_grant_get(struct cw_model *m, struct cw_connection_id id, struct
     CW_MUST_USE;
 
 /* One refresher per connection over all nodes. Takes the lease and writes the intent (refresh_started_at, tries + 1) in one transaction, and gives the grant.
- * CW_E_CONFLICT: somebody else holds the lease (wait and read again); CW_E_STATE: version is no longer `seen_version` (somebody has refreshed: read again)
+ * CW_E_CONFLICT: another owner holds the lease (wait and read again); CW_E_STATE: version is no longer `seen_version` (somebody has refreshed: read again)
  * or the connection is not active. */
 struct cw_refresh_lease { struct cw_connection_id connection; uint64_t fence; uint32_t version; };
 enum cw_code cw_refresh_begin(struct cw_model *m, const char *owner, struct cw_connection_id id, uint32_t seen_version,

@@ -212,7 +212,9 @@ static enum cw_code may_begin(const struct work *work, const struct cw_value *ro
     if ((uint32_t)row[0].number != work->seen_version) {
         return cw_err_set(err, CW_E_STATE, "grant.begin", "somebody has refreshed meanwhile");
     }
-    bool leased = row[10].kind != CW_V_NULL && row[11].number > now_us;
+    /* A lease in our own name is a dead predecessor's: a process refreshes a connection from one place only, its pull. */
+    bool ours = row[10].kind != CW_V_NULL && cw_span_eq_cstr(row[10].bytes, work->owner);
+    bool leased = row[10].kind != CW_V_NULL && !ours && row[11].number > now_us;
     return leased ? cw_err_set(err, CW_E_CONFLICT, "grant.begin", "somebody else is refreshing") : CW_OK;
 }
 

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The scheduler from outside: the real daemon, a real MariaDB, and a scripted hospital that answers with what hospitals
+ * answer: 401 for an old token, 503 once, a `next` to another host, a `next` to itself, 403, a message instead of an entry.
+ */
+#include "config.h"
+
+#include <check.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "model/connection_int.h"
+#include "model/keys.h"
+#include "model/org.h"
+#include "model/pull.h"
+#include "model/registration.h"
+#include "os/sys.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/database.h"
+#include "tests/lib/script_server.h"
+
+static struct cw_test_db test;
+static struct cw_model m;
+static struct cw_arena *arena;
+static const struct cw_actor actor = { .kind = CW_ACTOR_OPERATOR, .name = "test" };
+static struct script_server *hospital, *stranger;
+static struct cw_registration_id registration;
+static struct cw_connection connection;
+static struct cw_pull_id pull;
+static struct cw_org_id org;
+static unsigned busy_once; /* 503s already given */
+
+static void must(enum cw_code rc, const struct cw_err *err)
+{
+    ck_assert_msg(rc == CW_OK, "%s: %s: %s", cw_code_name(rc), err->where, err->text);
+}
+
+/* ---------------------------------------------------------------------------------------------- the hospital */
+
+static char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static char *text(const char *format, ...)
+{
+    char *out = NULL;
+    va_list args;
+    va_start(args, format);
+    int n = vasprintf(&out, format, args);
+    va_end(args);
+    ck_assert_int_ge(n, 0);
+    return out;
+}
+
+static char *bundle(const char *id, const char *next)
+{
+    char *link = next == NULL ? strdup("") : text("\"link\":[{\"relation\":\"next\",\"url\":\"%s\"}],", next);
+    char *body = text("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",%s\"entry\":[{\"resource\":"
+                      "{\"resourceType\":\"Observation\",\"id\":\"%s\",\"valueQuantity\":{\"value\":1.10}}}]}",
+                      link, id);
+    free(link);
+    return body;
+}
+
+#define CAPABILITY \
+    "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"4.0.1\",\"rest\":[{\"mode\":\"server\",\"resource\":[" \
+    "{\"type\":\"Patient\",\"interaction\":[{\"code\":\"read\"}]}," \
+    "{\"type\":\"Observation\",\"interaction\":[{\"code\":\"search-type\"},{\"code\":\"read\"}]," \
+    "\"searchParam\":[{\"name\":\"patient\",\"type\":\"reference\"},{\"name\":\"category\",\"type\":\"token\"}]}," \
+    "{\"type\":\"Goal\",\"interaction\":[{\"code\":\"search-type\"}],\"searchParam\":[{\"name\":\"patient\",\"type\":\"reference\"}]}]}]}"
+
+static char *observations(const char *target, int *ret_status)
+{
+    if (strstr(target, "page=2") != NULL) {
+        return bundle("lab-2", NULL);
+    }
+    if (strstr(target, "laboratory") != NULL) {
+        if (busy_once++ == 0) {
+            *ret_status = 503;
+            return strdup("later");
+        }
+        return bundle("lab-1", "Observation?page=2"); /* relative, as some servers send it */
+    }
+    if (strstr(target, "vital-signs") != NULL) {
+        char *next = text("%s", script_server_url(stranger, "/fhir/Observation?page=3"));
+        char *body = bundle("vital-1", next);
+        free(next);
+        return body;
+    }
+    if (strstr(target, "social-history") != NULL) {
+        return bundle("social-1", script_server_url(hospital, target));
+    }
+    if (strstr(target, "category=") == NULL) {
+        *ret_status = 403;
+        return strdup("");
+    }
+    return strdup("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"entry\":[{\"resource\":"
+                  "{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"warning\",\"code\":\"processing\"}]},"
+                  "\"search\":{\"mode\":\"outcome\"}}]}");
+}
+
+static char *answer(void *arg, const struct script_request *request, int *ret_status)
+{
+    (void)arg;
+    const char *bearer = script_request_header(request, "Authorization");
+    if (strncmp(request->target, "/token", 6) == 0) {
+        return strdup("{\"access_token\":\"access-2\",\"refresh_token\":\"refresh-2\",\"token_type\":\"bearer\","
+                      "\"expires_in\":3600.5}");
+    }
+    if (strncmp(request->target, "/fhir/metadata", 14) == 0) {
+        return strdup(CAPABILITY);
+    }
+    if (bearer == NULL || strcmp(bearer, "Bearer access-2") != 0) {
+        *ret_status = 401;
+        return strdup("");
+    }
+    if (strcmp(request->target, "/fhir/Patient/up-1") == 0) {
+        return strdup("{\"resourceType\":\"Patient\",\"id\":\"up-1\",\"name\":[{\"family\":\"Canary\"}]}");
+    }
+    if (strncmp(request->target, "/fhir/Observation", 17) == 0) {
+        return observations(request->target, ret_status);
+    }
+    if (strncmp(request->target, "/fhir/Goal", 10) == 0) {
+        return strdup("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":0}");
+    }
+    *ret_status = 404;
+    return strdup("");
+}
+
+static const struct script_answer script[] = { { .keep = true, .make = answer } };
+static const struct script_answer nobody[] = { { .keep = true, .body = "{}" } };
+
+/* ---------------------------------------------------------------------------------------------- the connection */
+
+static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    const char *pinned = arg;
+    struct cw_patient wanted = { .patient_id = CW_SPAN("user_42") };
+    CW_AUTO_DATA_KEY key = { .version = 0 };
+    struct cw_patient_row patient;
+    enum cw_code rc = cw_patient_upsert(&m, db, org, &wanted, arena, &patient, &key, err);
+    struct connection_put put = { .id = { cw_ulid_new() },
+                                  .org = org,
+                                  .patient = patient,
+                                  .endpoint = { cw_ulid_new() },
+                                  .source = { cw_ulid_new() },
+                                  .registration = registration,
+                                  .session = { cw_ulid_new() },
+                                  .upstream_patient = CW_SPAN("up-1"),
+                                  .scopes = CW_SPAN("patient/Patient.rs patient/Observation.rs patient/Goal.rs"),
+                                  .pinned = cw_span_cstr(pinned) };
+    connection = (struct cw_connection){ .org = org, .patient = patient, .endpoint = put.endpoint, .source = put.source };
+    if (rc == CW_OK) {
+        rc = connection_put(db, &key, &put, arena, &connection.id, err);
+    }
+    struct grant_put grant = { .access_token = CW_SPAN("access-1"),
+                               .refresh_token = CW_SPAN("refresh-1"),
+                               .obtained_us = cw_now_us(),
+                               .expires_us = cw_now_us() + CW_HOUR_US };
+    if (rc == CW_OK) {
+        rc = grant_put(db, &key, connection.id, &grant, arena, err);
+    }
+    return rc == CW_OK ? cw_pull_start_in(&m, db, &connection, CW_PULL_CONNECTED, &pull, err) : rc;
+}
+
+static void setup(void)
+{
+    struct cw_err err = { 0 };
+    arena = cw_arena_new((size_t)32 * 1024 * 1024);
+    hospital = script_server_start(script, 1);
+    stranger = script_server_start(nobody, 1);
+    static unsigned n;
+    char name[32];
+    (void)snprintf(name, sizeof name, "Clinic %u", ++n);
+    busy_once = 0;
+    cw_test_db_sql(&test, "DELETE FROM event");
+    must(cw_org_create(&m, &actor, cw_span_cstr(name), CW_ENV_SANDBOX, &org, &err), &err);
+    static const struct cw_span hosts[] = { CW_SPAN("127.0.0.1") };
+    struct cw_registration wanted = { .environment = CW_ENV_SANDBOX, .vendor = CW_SPAN("default"),
+                                      .client_id = CW_SPAN("app"), .method = CW_AUTH_NONE, .hosts = hosts,
+                                      .host_count = 1 };
+    must(cw_registration_add(&m, &actor, &wanted, (struct cw_span){ NULL, 0 }, &registration, &err), &err);
+    char pinned[600];
+    (void)snprintf(pinned, sizeof pinned, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}",
+                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/token"));
+    must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
+}
+
+static void teardown(void)
+{
+    script_server_stop(hospital);
+    script_server_stop(stranger);
+    cw_arena_free(arena);
+}
+
+/* ---------------------------------------------------------------------------------------------- the daemon */
+
+static pid_t start_daemon(void)
+{
+    struct cw_err err = { 0 };
+    char path[200], conf[2000];
+    (void)snprintf(path, sizeof path, "%s/scheduler.conf", test.folder);
+    (void)snprintf(conf, sizeof conf,
+                   "[server]\norigin = https://cw.test\nsql_dir = %s/sql\nstate_dir = %s\nvendors_dir = %s/conf/vendors\n"
+                   "[database]\nsocket = %s\nname = %s\nuser = root\n[vault]\nmaster_keys = test=%s/master.key\n"
+                   "[net]\nallow = 127.0.0.1:%u 127.0.0.1:%u\n",
+                   CW_TEST_SRCDIR, test.folder, CW_TEST_SRCDIR, getenv("CW_TEST_DB_SOCKET"), test.name, test.folder,
+                   script_server_port(hospital), script_server_port(stranger));
+    must(cw_file_replace(path, 0600, cw_span_cstr(conf), &err), &err);
+    pid_t pid = fork();
+    ck_assert_int_ge(pid, 0);
+    if (pid == 0) {
+        sigset_t none;
+        sigemptyset(&none);
+        sigprocmask(SIG_SETMASK, &none, NULL);
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* never outlives a failed test */
+        setenv("CHARTWAY_CONF", path, 1);
+        execl("./chartway-scheduler", "chartway-scheduler", (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void stop_daemon(pid_t pid)
+{
+    int status = 0;
+    ck_assert_int_eq(kill(pid, SIGTERM), 0);
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
+}
+
+static struct cw_pull wait_for_end(void)
+{
+    struct cw_pull ret = { 0 };
+    for (int i = 0; i < 1200 && ret.status < CW_PULL_COMPLETE; i++) {
+        struct cw_err err = { 0 };
+        cw_arena_clear(arena);
+        must(cw_pull_get(&m, pull, arena, &ret, &err), &err);
+        (void)poll(NULL, 0, ret.status < CW_PULL_COMPLETE ? 50 : 0);
+    }
+    ck_assert_int_ge(ret.status, CW_PULL_COMPLETE);
+    return ret;
+}
+
+static const struct cw_task *task_of(const struct cw_task *tasks, size_t count, const char *code)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (tasks[i].failure_code.ptr != NULL && cw_span_eq_cstr(tasks[i].failure_code, code) &&
+            tasks[i].status == CW_TASK_FAILED) {
+            return &tasks[i];
+        }
+    }
+    return NULL;
+}
+
+START_TEST(a_pull_gets_what_there_is_and_tells_the_rest)
+{
+    pid_t pid = start_daemon();
+    struct cw_pull ended = wait_for_end();
+    struct cw_err err = { 0 };
+    struct cw_task *tasks;
+    size_t count, types;
+    struct cw_record_count *census;
+    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
+    must(cw_record_census(&m, connection.patient, arena, &census, &types, &err), &err);
+    ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
+    ck_assert_uint_eq(types, 2);
+    ck_assert_uint_eq(census[0].count, 4); /* lab-1, lab-2, vital-1, social-1 */
+    ck_assert_uint_eq(census[1].count, 1); /* the Patient */
+    ck_assert_ptr_nonnull(task_of(tasks, count, "next_off_origin"));
+    ck_assert_ptr_nonnull(task_of(tasks, count, "paging_loop"));
+    ck_assert_uint_eq(script_server_count(stranger), 0);
+
+    unsigned refreshes = 0;
+    for (size_t i = 0; i < script_server_count(hospital); i++) {
+        const struct script_request *request = script_server_request(hospital, i);
+        refreshes += strncmp(request->target, "/token", 6) == 0;
+        if (strncmp(request->target, "/token", 6) == 0) {
+            ck_assert_ptr_nonnull(strstr(request->body, "refresh_token=refresh-1"));
+        }
+    }
+    ck_assert_uint_eq(refreshes, 1);
+    struct cw_grant grant = { 0 };
+    must(cw_grant_get(&m, connection.id, &grant, &err), &err);
+    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-2"));
+    cw_grant_release(&grant);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM event WHERE kind IN (3, 4)"), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
+    /* Numbered by the sequencer. */
+    for (int i = 0; i < 200 && cw_test_db_number(&test, "SELECT COUNT(*) FROM event WHERE sequence IS NULL") > 0; i++) {
+        (void)poll(NULL, 0, 10);
+    }
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM event WHERE sequence = 1"), 1);
+    stop_daemon(pid);
+}
+END_TEST
+
+START_TEST(a_killed_scheduler_is_taken_over_at_once)
+{
+    pid_t pid = start_daemon();
+    while (script_server_count(hospital) < 3) {
+        (void)poll(NULL, 0, 5);
+    }
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    pid = start_daemon();
+    ck_assert_int_eq(wait_for_end().status, CW_PULL_PARTIAL);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
+    stop_daemon(pid);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+    Suite *s = suite_create("scheduler");
+    TCase *t = tcase_create("pulls");
+    tcase_set_timeout(t, 120);
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_test(t, a_pull_gets_what_there_is_and_tells_the_rest);
+    tcase_add_test(t, a_killed_scheduler_is_taken_over_at_once);
+    suite_add_tcase(s, t);
+    return s;
+}
+
+int main(int argc, char **argv)
+{
+    (void)argc;
+    cw_test_db_need(argv);
+    cw_test_db_init(&test, true);
+    struct cw_err err = { 0 };
+    m = (struct cw_model){ .pool = test.pool, .config = test.config };
+    if (cw_vault_new(test.config, &m.vault, &err) != CW_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    Suite *const suites[] = { suite(), NULL };
+    int rc = cw_check_main(suites);
+    cw_vault_free(m.vault);
+    cw_test_db_release(&test);
+    return rc;
+}
