@@ -13,6 +13,8 @@
 
 #define FOLDED_MAX 65536u       /* of one field of one source */
 #define SOURCE_WORDS_MAX 400u   /* of one source; aliases of health systems run to hundreds */
+#define INITIALS_MIN 3u
+#define INITIALS_MAX 8u
 #define TEXT_MAX ((size_t)256u << 20)
 
 struct word {
@@ -180,19 +182,56 @@ static enum cw_code posting_add(struct cw_indexer *indexer, size_t start, struct
     return CW_OK;
 }
 
-/* Written and spoken forms of the words that names are made of, in both directions. */
-static const char *other_form(struct cw_span word)
+/* Written and spoken forms of the words that names and places are made of: a source with one is found by the other too. Only such as are not
+ * the beginning of the whole word ("hosp" needs no help). */
+static const char *const forms[][2] = {
+    { "st", "saint" },         { "ste", "sainte" },        { "mt", "mount" },         { "ft", "fort" },
+    { "dr", "doctor" },        { "ctr", "center" },        { "cntr", "center" },      { "centre", "center" },
+    { "hlth", "health" },      { "hlthcare", "healthcare" }, { "svc", "service" },    { "svc", "services" },
+    { "svcs", "services" },    { "grp", "group" },         { "regl", "regional" },    { "rgnl", "regional" },
+    { "cty", "county" },       { "natl", "national" },     { "intl", "international" }, { "phys", "physicians" },
+    { "peds", "pediatrics" },  { "pediatrics", "paediatrics" }, { "pediatric", "paediatric" }, { "ortho", "orthopedic" },
+    { "orthopedic", "orthopaedic" }, { "orthopedics", "orthopaedics" }, { "obgyn", "gynecology" }, { "va", "veterans" },
+};
+/* States of the US: lists write the code or the name. */
+static const char *const states[][2] = {
+    { "al", "alabama" },     { "ak", "alaska" },        { "az", "arizona" },     { "ar", "arkansas" },    { "ca", "california" },
+    { "co", "colorado" },    { "ct", "connecticut" },   { "de", "delaware" },    { "fl", "florida" },     { "ga", "georgia" },
+    { "hi", "hawaii" },      { "id", "idaho" },         { "il", "illinois" },    { "in", "indiana" },     { "ia", "iowa" },
+    { "ks", "kansas" },      { "ky", "kentucky" },      { "la", "louisiana" },   { "me", "maine" },       { "md", "maryland" },
+    { "ma", "massachusetts" }, { "mi", "michigan" },    { "mn", "minnesota" },   { "ms", "mississippi" }, { "mo", "missouri" },
+    { "mt", "montana" },     { "ne", "nebraska" },      { "nv", "nevada" },      { "nh", "new hampshire" }, { "nj", "new jersey" },
+    { "nm", "new mexico" },  { "ny", "new york" },      { "nc", "north carolina" }, { "nd", "north dakota" }, { "oh", "ohio" },
+    { "ok", "oklahoma" },    { "or", "oregon" },        { "pa", "pennsylvania" }, { "ri", "rhode island" }, { "sc", "south carolina" },
+    { "sd", "south dakota" }, { "tn", "tennessee" },    { "tx", "texas" },       { "ut", "utah" },        { "vt", "vermont" },
+    { "va", "virginia" },    { "wa", "washington" },    { "wv", "west virginia" }, { "wi", "wisconsin" }, { "wy", "wyoming" },
+    { "dc", "district of columbia" }, { "pr", "puerto rico" },
+};
+
+/* The words of a folded text, all into one field. */
+static enum cw_code words_add(struct cw_indexer *indexer, size_t start, struct cw_span folded, unsigned field)
 {
-    static const char *const pairs[][2] = { { "st", "saint" }, { "mt", "mount" }, { "ft", "fort" }, { "dr", "doctor" },
-                                            { "ctr", "center" }, { "centre", "center" }, { "univ", "university" } };
-    for (size_t i = 0; i < CW_ARRAY_LEN(pairs); i++) {
-        for (int k = 0; k < 2; k++) {
-            if (cw_span_eq_cstr(word, pairs[i][k])) {
-                return pairs[i][1 - k];
+    struct cw_span word;
+    enum cw_code rc = CW_OK;
+    while (rc == CW_OK && cw_span_word(&folded, &word)) {
+        rc = posting_add(indexer, start, word, field);
+    }
+    return rc;
+}
+
+/* The other forms of a word or a state, from one table. */
+static enum cw_code forms_add(struct cw_indexer *indexer, size_t start, const char *const (*table)[2], size_t rows,
+                              struct cw_span text, unsigned field)
+{
+    enum cw_code rc = CW_OK;
+    for (size_t i = 0; i < rows && rc == CW_OK; i++) {
+        for (int k = 0; k < 2 && rc == CW_OK; k++) {
+            if (cw_span_eq_cstr(text, table[i][k])) {
+                rc = words_add(indexer, start, cw_span_cstr(table[i][1 - k]), field);
             }
         }
     }
-    return NULL;
+    return rc;
 }
 
 /* Folds a text into indexer->folded; one that is not UTF-8 or too long is not searched. */
@@ -217,26 +256,35 @@ static enum cw_code field_add(struct cw_indexer *indexer, size_t start, struct c
     struct cw_span word;
     while (rc == CW_OK && cw_span_word(&left, &word)) {
         rc = posting_add(indexer, start, word, field);
-        const char *form = other_form(word);
-        if (rc == CW_OK && form != NULL) {
-            rc = posting_add(indexer, start, cw_span_cstr(form), field);
+        if (rc == CW_OK) {
+            rc = forms_add(indexer, start, forms, CW_ARRAY_LEN(forms), word, field);
         }
     }
     return rc;
 }
 
-/* "https://fhir.clinic.example:443/r4" → "fhir.clinic": nobody looks for "example" or "com". */
-static struct cw_span host_of(struct cw_span url)
+static enum cw_code state_add(struct cw_indexer *indexer, size_t start, struct cw_span state)
 {
-    size_t at = cw_span_find_span(url, CW_SPAN("://"));
-    struct cw_span host = at == url.len ? url : cw_span_from(url, at + 3);
-    host = cw_span_upto(host, cw_span_find(host, '/'));
-    host = cw_span_upto(host, cw_span_find(host, ':'));
-    size_t last_dot = host.len;
-    for (size_t i = 0; i < host.len; i++) {
-        last_dot = host.ptr[i] == '.' ? i : last_dot;
+    enum cw_code rc = fold(indexer, state);
+    struct cw_span folded = cw_span_trim(cw_str_span(&indexer->folded));
+    return rc == CW_OK ? forms_add(indexer, start, states, CW_ARRAY_LEN(states), folded, CW_INDEX_PLACE) : rc;
+}
+
+/* "Quorvex General Hospital" is also QGH. Small words have no letter in it. */
+static enum cw_code initials_add(struct cw_indexer *indexer, size_t start, struct cw_span name)
+{
+    enum cw_code rc = fold(indexer, name);
+    struct cw_span left = cw_str_span(&indexer->folded);
+    struct cw_span word;
+    char initials[INITIALS_MAX];
+    size_t count = 0;
+    while (count < INITIALS_MAX && cw_span_word(&left, &word)) {
+        bool small = cw_span_eq_cstr(word, "of") || cw_span_eq_cstr(word, "the") || cw_span_eq_cstr(word, "and");
+        if (!small && (unsigned char)word.ptr[0] < 0x80) {
+            initials[count++] = word.ptr[0];
+        }
     }
-    return cw_span_upto(host, last_dot);
+    return rc == CW_OK && count >= INITIALS_MIN ? posting_add(indexer, start, cw_span_of(initials, count), CW_INDEX_OTHER_NAME) : rc;
 }
 
 static enum cw_code fields_add(struct cw_indexer *indexer, const struct cw_source *source)
@@ -252,14 +300,17 @@ static enum cw_code fields_add(struct cw_indexer *indexer, const struct cw_sourc
         { source->city, CW_INDEX_PLACE },
         { source->state, CW_INDEX_PLACE },
         { source->postal_code, CW_INDEX_PLACE },
-        { host_of(source->base_url), CW_INDEX_HOST },
+        { cw_index_host(source->base_url), CW_INDEX_HOST },
     };
     size_t start = indexer->posting_count;
     enum cw_code rc = CW_OK;
     for (size_t i = 0; i < CW_ARRAY_LEN(fields) && rc == CW_OK; i++) {
         rc = field_add(indexer, start, fields[i].text, fields[i].field);
     }
-    return rc;
+    if (rc == CW_OK) {
+        rc = state_add(indexer, start, source->state);
+    }
+    return rc == CW_OK ? initials_add(indexer, start, source->name) : rc;
 }
 
 enum cw_code cw_indexer_add(struct cw_indexer *indexer, const struct cw_source *source, struct cw_err *err)

@@ -64,6 +64,8 @@ static inline struct cw_span cw_index_text(const struct cw_index_view *view, uin
 {
     return cw_span_of(view->text + le32toh(at), le32toh(len));
 }
+/* "https://fhir.clinic.example:443/r4" → "fhir.clinic": nobody looks for "example" or "com". */
+struct cw_span cw_index_host(struct cw_span url) CW_PURE;
 /* Order of words: by bytes, the shorter first. */
 int cw_index_compare(struct cw_span a, struct cw_span b) CW_PURE;
 

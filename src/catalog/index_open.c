@@ -96,3 +96,16 @@ enum cw_code cw_index_open(struct cw_span bytes, struct cw_index_view *ret_view,
     *ret_view = view;
     return CW_OK;
 }
+
+struct cw_span cw_index_host(struct cw_span url)
+{
+    size_t at = cw_span_find_span(url, CW_SPAN("://"));
+    struct cw_span host = at == url.len ? url : cw_span_from(url, at + 3);
+    host = cw_span_upto(host, cw_span_find(host, '/'));
+    host = cw_span_upto(host, cw_span_find(host, ':'));
+    size_t last_dot = host.len;
+    for (size_t i = 0; i < host.len; i++) {
+        last_dot = host.ptr[i] == '.' ? i : last_dot;
+    }
+    return cw_span_upto(host, last_dot);
+}

@@ -287,6 +287,17 @@ static void split(struct cw_span folded, struct words *words)
     }
 }
 
+/* A pasted address counts by its host: "https://fhir.clinic.example/r4", "www.clinic.example". One dot alone is a name ("St.Hilda"). */
+static struct cw_span searched_part(struct cw_span typed)
+{
+    typed = cw_span_trim(typed);
+    bool blank = cw_span_find(typed, ' ') < typed.len;
+    size_t dot = cw_span_find(typed, '.');
+    bool two_dots = dot < typed.len && cw_span_find(cw_span_from(typed, dot + 1), '.') + dot + 1 < typed.len;
+    bool address = !blank && (two_dots || cw_span_find_span(typed, CW_SPAN("://")) < typed.len);
+    return address ? cw_index_host(typed) : typed;
+}
+
 enum cw_code cw_match_run(const struct cw_index_view *view, const struct cw_search_ask *ask, struct cw_search_hit *hits,
                           size_t max, size_t *ret_count, struct cw_err *err)
 {
@@ -294,7 +305,7 @@ enum cw_code cw_match_run(const struct cw_index_view *view, const struct cw_sear
     CW_AUTO_STR folded;
     cw_str_init(&whole, 4 * CW_SEARCH_TEXT_MAX);
     cw_str_init(&folded, 64 * CW_SEARCH_TEXT_MAX); /* one code point decomposes into 18 at most */
-    enum cw_code rc = cw_utf8_repair(cw_span_upto(ask->text, CW_SEARCH_TEXT_MAX), &whole);
+    enum cw_code rc = cw_utf8_repair(searched_part(cw_span_upto(ask->text, CW_SEARCH_TEXT_MAX)), &whole);
     if (rc == CW_OK) {
         rc = cw_text_fold(cw_str_span(&whole), &folded);
     }
