@@ -25,21 +25,26 @@ struct cw_span cw_browser_cookie(const struct cw_request *request, bool secure)
     return value;
 }
 
+/* A fresh value in the arena; absent span when memory has run out. */
+static struct cw_span make_value(struct cw_arena *arena)
+{
+    struct cw_span none = { NULL, 0 };
+    uint8_t random[COOKIE_BYTES];
+    CW_AUTO_STR text;
+    cw_random(random, sizeof random);
+    cw_str_init_secret(&text, 64);
+    return cw_base64url_encode(cw_span_of(random, sizeof random), &text) == CW_OK
+               ? cw_arena_span(arena, cw_str_span(&text))
+               : none;
+}
+
 struct cw_span cw_browser_cookie_ensure(struct cw_request *request, struct cw_reply *reply, bool secure)
 {
     struct cw_span value = cw_browser_cookie(request, secure);
-    if (value.ptr != NULL) {
-        return value;
+    if (value.ptr == NULL) {
+        value = make_value(cw_request_arena(request));
     }
-    uint8_t random[COOKIE_BYTES];
-    cw_random(random, sizeof random);
-    CW_AUTO_STR text;
-    cw_str_init_secret(&text, 64);
-    if (cw_base64url_encode(cw_span_of(random, sizeof random), &text) != CW_OK) {
-        return value;
-    }
-    value = cw_arena_span(cw_request_arena(request), cw_str_span(&text));
-    if (value.ptr != NULL) {
+    if (value.ptr != NULL) { /* sent again each time, so that it does not run out while the patient is at a portal */
         cw_reply_cookie(reply, &(struct cw_cookie){ .name = CW_BROWSER_COOKIE, .value = value, .secure = secure,
                                                     .max_age_s = CW_BROWSER_COOKIE_SECONDS });
     }

@@ -18,7 +18,7 @@
 #define CW_BROWSER_COOKIE_SECONDS 86400
 /* Its value, or the absent span when the browser sent none of our form. `secure`: the site is on https. */
 struct cw_span cw_browser_cookie(const struct cw_request *request, bool secure) CW_NONNULL(1);
-/* The same, but gives a new one to a browser without. Absent span when memory has run out. */
+/* The same, but gives a new one to a browser without, and renews the time of one that it has. Absent span when memory has run out. */
 struct cw_span cw_browser_cookie_ensure(struct cw_request *request, struct cw_reply *reply, bool secure) CW_NONNULL(1, 2);
 
 /* --- language: ?lang=xx, else the cookie cw_lang, else Accept-Language, else en --- */
