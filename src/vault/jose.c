@@ -212,16 +212,17 @@ static enum cw_code key_new(enum cw_jose_alg alg, EVP_PKEY *pkey, struct cw_sign
 
 static bool signs_for_us(enum cw_jose_alg alg)
 {
-    return alg == CW_ALG_RS384 || alg == CW_ALG_ES384; /* the two that SMART asks a client for */
+    /* The two that SMART asks a client for, and RS256 for the sandbox's id_tokens. */
+    return alg == CW_ALG_RS384 || alg == CW_ALG_ES384 || alg == CW_ALG_RS256;
 }
 
 enum cw_code cw_signing_key_make(enum cw_jose_alg alg, struct cw_signing_key **ret_key, struct cw_err *err)
 {
     if (!signs_for_us(alg)) {
-        return cw_err_set(err, CW_E_UNSUPPORTED, "jose", "our keys are RS384 or ES384");
+        return cw_err_set(err, CW_E_UNSUPPORTED, "jose", "our keys are RS256, RS384 or ES384");
     }
-    EVP_PKEY *pkey = alg == CW_ALG_RS384 ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)RSA_BITS)
-                                         : EVP_PKEY_Q_keygen(NULL, NULL, "EC", algs[alg].curve);
+    EVP_PKEY *pkey = algs[alg].curve == NULL ? EVP_PKEY_Q_keygen(NULL, NULL, "RSA", (size_t)RSA_BITS)
+                                             : EVP_PKEY_Q_keygen(NULL, NULL, "EC", algs[alg].curve);
     if (pkey == NULL) {
         return openssl_failed(err, CW_E_OOM, "cannot make a key");
     }
@@ -258,7 +259,7 @@ enum cw_code cw_signing_key_import(enum cw_jose_alg alg, struct cw_span der, str
                                    struct cw_err *err)
 {
     if (!signs_for_us(alg)) {
-        return cw_err_set(err, CW_E_UNSUPPORTED, "jose", "our keys are RS384 or ES384");
+        return cw_err_set(err, CW_E_UNSUPPORTED, "jose", "our keys are RS256, RS384 or ES384");
     }
     if (der.ptr == NULL || der.len > CW_TOKEN_MAX) {
         return cw_err_set(err, CW_E_SYNTAX, "jose", "not a PKCS#8 key");
@@ -343,15 +344,48 @@ static enum cw_code claims_emit(const struct cw_assertion *assertion, struct cw_
     return cw_jsonw_end(&w);
 }
 
+/* Appends the compact JWS of header and claims. */
+static enum cw_code compact_sign(const struct cw_signing_key *key, struct cw_span header, struct cw_span claims,
+                                 struct cw_str *out, struct cw_err *err)
+{
+    CW_AUTO_STR jws;
+    CW_AUTO_STR signature;
+    cw_str_init_secret(&jws, CW_TOKEN_MAX);
+    cw_str_init(&signature, 2 * PUBLIC_MAX);
+    (void)cw_base64url_encode(header, &jws);
+    (void)cw_str_add_char(&jws, '.');
+    (void)cw_base64url_encode(claims, &jws);
+    enum cw_code rc = cw_str_code(&jws);
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "jose", "no room for a token");
+    }
+    rc = sign_bytes(key, cw_str_span(&jws), &signature);
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "jose", "cannot sign a token");
+    }
+    (void)cw_str_add_span(out, cw_str_span(&jws));
+    (void)cw_str_add_char(out, '.');
+    (void)cw_str_add_span(out, cw_str_span(&signature));
+    rc = cw_str_code(out);
+    return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "jose", "no room for a token");
+}
+
+enum cw_code cw_jws_sign(const struct cw_signing_key *key, struct cw_span claims, struct cw_str *out, struct cw_err *err)
+{
+    CW_AUTO_STR header;
+    cw_str_init(&header, CW_TOKEN_MAX);
+    enum cw_code rc = header_emit(key, (struct cw_span){ NULL, 0 }, &header);
+    return rc == CW_OK ? compact_sign(key, cw_str_span(&header), claims, out, err)
+                       : cw_err_set(err, rc, "jose", "no room for a token");
+}
+
 enum cw_code cw_assertion_sign(const struct cw_signing_key *key, const struct cw_assertion *assertion,
                                struct cw_str *out, struct cw_err *err)
 {
     CW_AUTO_STR header;
     CW_AUTO_STR claims;
-    CW_AUTO_STR jws;
     cw_str_init(&header, CW_TOKEN_MAX);
     cw_str_init(&claims, CW_TOKEN_MAX);
-    cw_str_init_secret(&jws, CW_TOKEN_MAX);
     if (assertion->client_id.len == 0 || assertion->audience.len == 0 || assertion->lifetime_us <= 0) {
         return cw_err_set(err, CW_E_RANGE, "jose", "an assertion without client, audience or lifetime");
     }
@@ -359,24 +393,6 @@ enum cw_code cw_assertion_sign(const struct cw_signing_key *key, const struct cw
     if (rc == CW_OK) {
         rc = claims_emit(assertion, &claims);
     }
-    if (rc == CW_OK) {
-        (void)cw_base64url_encode(cw_str_span(&header), &jws);
-        (void)cw_str_add_char(&jws, '.');
-        (void)cw_base64url_encode(cw_str_span(&claims), &jws);
-        rc = cw_str_code(&jws);
-    }
-    if (rc != CW_OK) {
-        return cw_err_set(err, rc, "jose", "no room for an assertion");
-    }
-    CW_AUTO_STR signature;
-    cw_str_init(&signature, 2 * PUBLIC_MAX);
-    rc = sign_bytes(key, cw_str_span(&jws), &signature);
-    if (rc != CW_OK) {
-        return cw_err_set(err, rc, "jose", "cannot sign an assertion");
-    }
-    (void)cw_str_add_span(out, cw_str_span(&jws));
-    (void)cw_str_add_char(out, '.');
-    (void)cw_str_add_span(out, cw_str_span(&signature));
-    rc = cw_str_code(out);
-    return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "jose", "no room for an assertion");
+    return rc == CW_OK ? compact_sign(key, cw_str_span(&header), cw_str_span(&claims), out, err)
+                       : cw_err_set(err, rc, "jose", "no room for an assertion");
 }

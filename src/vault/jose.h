@@ -22,7 +22,7 @@ bool cw_jose_alg_parse(struct cw_span name, enum cw_jose_alg *ret_alg) CW_NONNUL
 
 struct cw_signing_key; /* a private key in memory */
 void cw_signing_key_free(struct cw_signing_key *key);
-/* RS384 (RSA 3072) or ES384 (P-384). kid is the RFC 7638 thumbprint. */
+/* RS384 or RS256 (RSA 3072), or ES384 (P-384). kid is the RFC 7638 thumbprint. Others: CW_E_UNSUPPORTED. */
 enum cw_code cw_signing_key_make(enum cw_jose_alg alg, struct cw_signing_key **ret_key, struct cw_err *err)
     CW_NONNULL(2) CW_MUST_USE;
 /* PKCS#8 DER, for sealing into the database; and back. */
@@ -44,6 +44,10 @@ struct cw_assertion {
 };
 enum cw_code cw_assertion_sign(const struct cw_signing_key *key, const struct cw_assertion *assertion,
                                struct cw_str *out, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
+
+/* Appends a compact JWS of claims that the caller wrote as a JSON object (the sandbox's id_token). CW_E_TOO_BIG, CW_E_OOM. */
+enum cw_code cw_jws_sign(const struct cw_signing_key *key, struct cw_span claims, struct cw_str *out, struct cw_err *err)
+    CW_NONNULL(1, 3) CW_MUST_USE;
 
 /* Checks the signature of a compact JWS with a JWK Set from outside: alg must be one of RS256, RS384, ES256, ES384 and fit the
  * key's kty, crv and own alg; the key by kid, or the only one that fits. Fills *ret_claims (caller owns) on success.

@@ -107,7 +107,7 @@ static bool read_body(struct cw_request *request, struct cw_reply *reply)
     const struct cw_route *route = request->match.route;
     size_t most = route->body_max;
     if (most == 0) {
-        most = route->body == CW_BODY_FORM ? CW_FORM_BODY_MAX : CW_API_BODY_MAX;
+        most = route->body == CW_BODY_JSON ? CW_API_BODY_MAX : CW_FORM_BODY_MAX;
     }
     struct cw_span text = cw_request_header(request, "Content-Length");
     uint64_t length = 0;

@@ -39,7 +39,8 @@ struct cw_input {
     const char *choices;
 };
 
-enum cw_body_kind { CW_BODY_NONE, CW_BODY_FORM, CW_BODY_JSON };
+/* CW_BODY_RAW_FORM: an urlencoded form whose names no table can know (OAuth, FHIR's _search); the handler reads cw_request_body. */
+enum cw_body_kind { CW_BODY_NONE, CW_BODY_FORM, CW_BODY_JSON, CW_BODY_RAW_FORM };
 
 struct cw_request;
 struct cw_reply;

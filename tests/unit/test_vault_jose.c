@@ -152,7 +152,7 @@ START_TEST(key_survives_export)
         cw_signing_key_free(again);
         again = NULL;
         ck_assert_int_eq(cw_signing_key_import(key_algs[1 - i], cw_secret_span(&der), &again, NULL), CW_E_KIND);
-        ck_assert_int_eq(cw_signing_key_import(CW_ALG_RS256, cw_secret_span(&der), &again, NULL), CW_E_UNSUPPORTED);
+        ck_assert_int_eq(cw_signing_key_import(CW_ALG_ES256, cw_secret_span(&der), &again, NULL), CW_E_UNSUPPORTED);
         for (size_t len = 0; len < der.len; len += 7) {
             struct cw_span cut = cw_span_upto(cw_secret_span(&der), len);
             ck_assert_int_eq(cw_signing_key_import(key_algs[i], cut, &again, NULL), CW_E_SYNTAX);

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The portal's pages: sign in, consent, and back to the app. They keep no session: the authorization request travels along in
+ * the forms and is checked anew at each step; what is granted is decided only by the last one. Synthetic patients have no
+ * passwords. A request whose client or redirect URI is wrong is never redirected (RFC 6749 4.1.2.1).
+ */
+#include "config.h"
+#include "sandbox/hospital.h"
+
+#include <stdio.h>
+
+#include "base/text.h"
+#include "sandbox/scope.h"
+
+#define REQUEST_TEXT_MAX 16384u
+#define VERIFIER_HASH_TEXT 43u
+
+/* An authorization request that may be answered by a redirect. */
+struct asked {
+    struct hospital *hospital;
+    struct cw_request *request;
+    struct cw_reply *reply;
+    struct cw_span text;          /* the request itself, as a query */
+    struct cw_sbx_params params;
+    const struct cw_sbx_client *client;
+    struct cw_span redirect_uri, state, scope, nonce, challenge;
+};
+
+/* ---------------------------------------------------------------------------------------------- pages */
+
+static void render(struct cw_request *request, struct cw_reply *reply, const char *name, const struct cw_page *page,
+                   int status)
+{
+    struct cw_err err = { 0 };
+    struct hospital *hospital = hospital_of(request);
+    enum cw_code rc = cw_template_render(hospital->templates, name, "en", page, cw_reply_body(reply), &err);
+    if (rc != CW_OK) {
+        cw_reply_fault_code(reply, rc, &err);
+        return;
+    }
+    cw_reply_html(reply, status);
+}
+
+static void say(struct cw_request *request, struct cw_reply *reply, int status, const char *text)
+{
+    struct cw_page *page = cw_page_new(cw_request_arena(request));
+    if (page == NULL) {
+        cw_reply_status(reply, status);
+        return;
+    }
+    cw_page_cstr(page, "text", text);
+    cw_str_clear(cw_reply_body(reply));
+    render(request, reply, "sandbox/message", page, status);
+}
+
+void page_fault(struct cw_request *request, struct cw_reply *reply, int status, const char *code)
+{
+    (void)code;
+    say(request, reply, status, status == 404 ? "There is nothing here." : "The sandbox hospital cannot answer this.");
+}
+
+static void list_patients(struct hospital *hospital, struct cw_page *page)
+{
+    for (size_t i = 0; i < cw_sbx_patient_count(hospital->store); i++) {
+        const struct cw_sbx_patient *patient = cw_sbx_patient_at(hospital->store, i);
+        struct cw_page *item = cw_page_item(page, "patients");
+        if (item != NULL) {
+            cw_page_cstr(item, "id", patient->id);
+            cw_page_cstr(item, "name", patient->name);
+            cw_page_cstr(item, "birth_date", patient->birth_date);
+            cw_page_cstr(item, "note", patient->note);
+        }
+    }
+}
+
+void home_get(struct cw_request *request, struct cw_reply *reply)
+{
+    struct cw_page *page = cw_page_new(cw_request_arena(request));
+    if (page == NULL) {
+        cw_reply_fault_code(reply, CW_E_OOM, NULL);
+        return;
+    }
+    cw_page_cstr(page, "base", hospital_of(request)->base);
+    list_patients(hospital_of(request), page);
+    render(request, reply, "sandbox/home", page, 200);
+}
+
+/* ---------------------------------------------------------------------------------------------- back to the app */
+
+/* redirect_uri with parameters put in front of a fragment. */
+static void go_back(struct asked *asked, const char *name, struct cw_span value, const char *text)
+{
+    CW_AUTO_STR url, query;
+    cw_str_init(&url, REQUEST_TEXT_MAX);
+    cw_str_init(&query, REQUEST_TEXT_MAX);
+    cw_form_add(&query, name, value);
+    if (text != NULL) {
+        cw_form_add(&query, "error_description", cw_span_cstr(text));
+    }
+    if (asked->state.ptr != NULL) {
+        cw_form_add(&query, "state", asked->state);
+    }
+    cw_form_add(&query, "iss", cw_span_cstr(asked->hospital->base));
+    struct cw_span target = asked->redirect_uri;
+    bool has_query = cw_span_find(target, '?') < target.len;
+    cw_str_add_span(&url, target);
+    cw_str_add_char(&url, has_query ? '&' : '?');
+    cw_str_add_span(&url, cw_str_span(&query));
+    if (cw_str_code(&query) != CW_OK || cw_str_code(&url) != CW_OK) {
+        cw_reply_fault_code(asked->reply, CW_E_TOO_BIG, NULL);
+        return;
+    }
+    cw_reply_see_other(asked->reply, cw_str_cstr(&url));
+}
+
+static bool back_with_error(struct asked *asked, const char *error, const char *text)
+{
+    go_back(asked, "error", cw_span_cstr(error), text);
+    return false;
+}
+
+/* ---------------------------------------------------------------------------------------------- checks */
+
+static bool check_rest(struct asked *asked)
+{
+    const struct cw_sbx_params *params = &asked->params;
+    if (!cw_span_eq_cstr(cw_sbx_param(params, "response_type"), "code")) {
+        return back_with_error(asked, "unsupported_response_type", "Only response_type=code.");
+    }
+    if (asked->state.len == 0) {
+        return back_with_error(asked, "invalid_request", "state is missing.");
+    }
+    if (!cw_span_eq_cstr(cw_sbx_param(params, "code_challenge_method"), "S256") ||
+        asked->challenge.len != VERIFIER_HASH_TEXT) {
+        return back_with_error(asked, "invalid_request", "PKCE with S256 is needed.");
+    }
+    struct cw_span aud = cw_sbx_param(params, "aud");
+    if (aud.len > 0 && aud.ptr[aud.len - 1] == '/') {
+        aud.len--;
+    }
+    if (!cw_span_eq_cstr(aud, asked->hospital->base)) {
+        return back_with_error(asked, "invalid_request", "aud is not this server's FHIR base.");
+    }
+    if (asked->scope.len == 0 || asked->scope.len > CW_SBX_SCOPE_TEXT_MAX) {
+        return back_with_error(asked, "invalid_scope", "scope is missing or too long.");
+    }
+    return true;
+}
+
+/* Reads and checks a request. False when it has answered. */
+static bool read_asked(struct asked *asked, struct cw_span text)
+{
+    asked->text = text;
+    if (text.len > REQUEST_TEXT_MAX ||
+        cw_sbx_params_parse(text, cw_request_arena(asked->request), &asked->params) != CW_OK) {
+        say(asked->request, asked->reply, 400, "The app's request cannot be read.");
+        return false;
+    }
+    const struct cw_sbx_params *params = &asked->params;
+    static const char *const once[] = { "client_id", "redirect_uri", "response_type", "state", "scope", "aud",
+                                        "code_challenge", "code_challenge_method", "nonce" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(once); i++) {
+        if (cw_sbx_param_times(params, once[i]) > 1) {
+            say(asked->request, asked->reply, 400, "The app's request names something twice.");
+            return false;
+        }
+    }
+    asked->redirect_uri = cw_sbx_param(params, "redirect_uri");
+    asked->state = cw_sbx_param(params, "state");
+    asked->scope = cw_sbx_param(params, "scope");
+    asked->nonce = cw_sbx_param(params, "nonce");
+    asked->challenge = cw_sbx_param(params, "code_challenge");
+    asked->client = cw_sbx_client_find(asked->hospital->state, cw_sbx_param(params, "client_id"));
+    if (asked->client == NULL || !cw_sbx_client_redirects_to(asked->client, asked->redirect_uri)) {
+        say(asked->request, asked->reply, 400, "This app, or the address it wants you back at, is not known here.");
+        return false;
+    }
+    return check_rest(asked);
+}
+
+/* The form may lead to the app, wherever it lives. */
+static void allow_way_back(const struct asked *asked)
+{
+    struct cw_span uri = asked->redirect_uri;
+    size_t scheme = cw_span_find_span(uri, CW_SPAN("://"));
+    struct cw_span rest = cw_span_from(uri, scheme + 3);
+    size_t host = cw_span_find(rest, '/');
+    char sources[300];
+    (void)snprintf(sources, sizeof sources, "'self' %.*s", (int)(scheme + 3 + host < 280 ? scheme + 3 + host : 0), uri.ptr);
+    if (cw_span_find(cw_span_cstr(sources), ';') == strlen(sources) && scheme < uri.len) {
+        cw_reply_form_action(asked->reply, sources);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- sign in */
+
+static void show_login(struct asked *asked, const char *problem, int status)
+{
+    struct cw_page *page = cw_page_new(cw_request_arena(asked->request));
+    if (page == NULL) {
+        cw_reply_fault_code(asked->reply, CW_E_OOM, NULL);
+        return;
+    }
+    cw_page_text(page, "request", asked->text);
+    cw_page_cstr(page, "client", cw_sbx_client_name(asked->client));
+    cw_page_cstr(page, "problem", problem);
+    list_patients(asked->hospital, page);
+    allow_way_back(asked);
+    render(asked->request, asked->reply, "sandbox/login", page, status);
+}
+
+static void authorize(struct cw_request *request, struct cw_reply *reply, struct cw_span text)
+{
+    struct asked asked = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    if (read_asked(&asked, text)) {
+        show_login(&asked, NULL, 200);
+    }
+}
+
+void authorize_get(struct cw_request *request, struct cw_reply *reply)
+{
+    authorize(request, reply, cw_request_query_string(request));
+}
+
+void authorize_post(struct cw_request *request, struct cw_reply *reply)
+{
+    authorize(request, reply, cw_request_body(request));
+}
+
+/* The form of a step: the original request inside, and what the patient did. False when it has answered. */
+static bool read_step(struct asked *asked, struct cw_sbx_params *ret_form)
+{
+    if (cw_sbx_params_parse(cw_request_body(asked->request), cw_request_arena(asked->request), ret_form) != CW_OK) {
+        say(asked->request, asked->reply, 400, "The form cannot be read.");
+        return false;
+    }
+    return read_asked(asked, cw_sbx_param(ret_form, "request"));
+}
+
+static const struct cw_sbx_patient *patient_of(struct hospital *hospital, const struct cw_sbx_params *form)
+{
+    struct cw_span typed = cw_span_trim(cw_sbx_param(form, "name"));
+    const struct cw_sbx_patient *patient = typed.len > 0 ? cw_sbx_patient_named(hospital->store, typed) : NULL;
+    return patient != NULL || typed.len > 0 ? patient : cw_sbx_patient_find(hospital->store, cw_sbx_param(form, "patient"));
+}
+
+/* Faults at the door. False when it has answered. */
+static bool pass_faults(struct asked *asked, const struct cw_sbx_patient *patient)
+{
+    struct cw_sbx_faults faults = { 0 };
+    struct cw_sbx_occasion occasion = { .point = CW_SBX_AT_AUTHORIZE,
+                                        .patient = cw_span_cstr(patient->id),
+                                        .persona = patient->persona };
+    cw_sbx_faults_take(asked->hospital->state, &occasion, &faults);
+    if (cw_sbx_hit(&faults, CW_SBX_REFUSE)) {
+        return back_with_error(asked, "access_denied", "The portal refused.");
+    }
+    return !fault_answers(asked->reply, &faults);
+}
+
+static void list_scopes(struct asked *asked, struct cw_page *page)
+{
+    struct cw_span rest = asked->scope, word;
+    while (cw_span_word(&rest, &word)) {
+        struct cw_sbx_scope scope;
+        bool known = cw_sbx_scope_parse(word, &scope);
+        struct cw_page *item = known ? cw_page_item(page, "scopes") : NULL;
+        if (item != NULL) {
+            cw_page_text(item, "scope", word);
+            cw_page_bool(item, "records", scope.type.ptr != NULL);
+        }
+    }
+}
+
+void login_post(struct cw_request *request, struct cw_reply *reply)
+{
+    struct asked asked = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct cw_sbx_params form;
+    if (!read_step(&asked, &form)) {
+        return;
+    }
+    const struct cw_sbx_patient *patient = patient_of(asked.hospital, &form);
+    if (patient == NULL) {
+        show_login(&asked, "Nobody of that name is a patient here.", 200);
+        return;
+    }
+    if (!pass_faults(&asked, patient)) {
+        return;
+    }
+    struct cw_page *page = cw_page_new(cw_request_arena(request));
+    if (page == NULL) {
+        cw_reply_fault_code(reply, CW_E_OOM, NULL);
+        return;
+    }
+    cw_page_text(page, "request", asked.text);
+    cw_page_cstr(page, "client", cw_sbx_client_name(asked.client));
+    cw_page_cstr(page, "patient", patient->id);
+    cw_page_cstr(page, "name", patient->name);
+    list_scopes(&asked, page);
+    allow_way_back(&asked);
+    render(request, reply, "sandbox/consent", page, 200);
+}
+
+/* ---------------------------------------------------------------------------------------------- consent */
+
+/* The boxes that are ticked, of those that were asked. */
+static enum cw_code ticked(const struct asked *asked, const struct cw_sbx_params *form, struct cw_str *out)
+{
+    CW_AUTO_STR all;
+    cw_str_init(&all, CW_SBX_SCOPE_TEXT_MAX);
+    for (size_t i = 0; i < form->count; i++) {
+        if (cw_span_eq_cstr(form->pairs[i].name, "allow")) {
+            cw_str_add_span(&all, form->pairs[i].value);
+            cw_str_add_char(&all, ' ');
+        }
+    }
+    enum cw_code rc = cw_str_code(&all);
+    return rc == CW_OK ? cw_sbx_scope_narrow(asked->scope, cw_str_span(&all), out) : rc;
+}
+
+static void grant(struct asked *asked, const struct cw_sbx_params *form, const struct cw_sbx_patient *patient)
+{
+    CW_AUTO_STR scope, code;
+    cw_str_init(&scope, CW_SBX_SCOPE_TEXT_MAX);
+    cw_str_init_secret(&code, 256);
+    struct cw_err err = { 0 };
+    enum cw_code rc = ticked(asked, form, &scope);
+    struct cw_sbx_terms terms = {
+        .client = cw_span_cstr(cw_sbx_client_id(asked->client)),
+        .patient = cw_span_cstr(patient->id),
+        .scope = cw_str_span(&scope),
+        .nonce = asked->nonce,
+        .redirect_uri = asked->redirect_uri,
+        .challenge = asked->challenge,
+    };
+    if (terms.scope.ptr == NULL) {
+        terms.scope = CW_SPAN("");
+    }
+    if (rc == CW_OK) {
+        rc = cw_sbx_code_issue(asked->hospital->state, &terms, &code, &err);
+    }
+    if (rc != CW_OK) {
+        (void)back_with_error(asked, "server_error", "The consent could not be kept.");
+        return;
+    }
+    go_back(asked, "code", cw_str_span(&code), NULL);
+}
+
+void consent_post(struct cw_request *request, struct cw_reply *reply)
+{
+    struct asked asked = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct cw_sbx_params form;
+    if (!read_step(&asked, &form)) {
+        return;
+    }
+    const struct cw_sbx_patient *patient = cw_sbx_patient_find(asked.hospital->store, cw_sbx_param(&form, "patient"));
+    if (patient == NULL) {
+        show_login(&asked, "Please sign in again.", 400);
+        return;
+    }
+    if (!cw_span_eq_cstr(cw_sbx_param(&form, "decision"), "allow")) {
+        (void)back_with_error(&asked, "access_denied", "The patient refused.");
+        return;
+    }
+    if (pass_faults(&asked, patient)) {
+        grant(&asked, &form, patient);
+    }
+}
