@@ -141,16 +141,21 @@ static void match_beginnings(struct run *run, struct cw_span typed)
     }
 }
 
-/* Of the first most + 1 letters typed, `most` errors leave one whole and move it by no more than `most` places. */
-static bool same_start(struct cw_span typed, struct cw_span word, unsigned most)
+/* Of the first most + 1 letters typed, `most` errors leave one whole and move it by no more than `most` places. Compared as sets, which
+ * lets some through that cw_match_errors then refuses. */
+static inline bool same_start(uint32_t typed_start, struct cw_span word, unsigned most)
 {
-    struct cw_span start = cw_span_upto(word, 2 * (size_t)most + 1);
-    for (size_t i = 0; i <= most && i < typed.len; i++) {
-        if (cw_span_find(start, typed.ptr[i]) < start.len) {
-            return true;
-        }
+    return (typed_start & cw_index_letters(cw_span_of(word.ptr, word.len < 2 * most + 1 ? word.len : 2 * most + 1))) != 0;
+}
+
+/* More than `most` of the letters typed do not occur in the word. Each step drops one; __builtin_popcount is a call without SSE4. */
+static inline bool misses_more(uint32_t typed, uint32_t word, unsigned most)
+{
+    uint32_t missing = typed & ~word;
+    for (unsigned i = 0; i < most; i++) {
+        missing &= missing - 1;
     }
-    return false;
+    return missing != 0;
 }
 
 /* Walks the vocabulary; nearly all of it falls out by its letters. */
@@ -161,19 +166,20 @@ static void match_errors(struct run *run, struct cw_span typed)
         return;
     }
     for (size_t i = 0; i < typed.len; i++) {
-        if ((unsigned char)typed.ptr[i] >= 0x80) {
-            return; /* an error of one byte is not an error of one letter */
+        if ((unsigned char)typed.ptr[i] >= 0x80 || typed.ptr[i] <= '9') {
+            return; /* an error of one byte is not an error of one letter; a number with an error is another number */
         }
     }
     uint32_t letters = cw_index_letters(typed);
-    for (uint32_t i = 0; i < run->view->word_count; i++) {
+    uint32_t start = cw_index_letters(cw_span_upto(typed, most + 1));
+    /* ':' follows '9': numbers, which ZIP codes make many of, stand before all other words */
+    for (uint32_t i = lower_bound(run->view, CW_SPAN(":")); i < run->view->word_count; i++) {
         const struct cw_index_word *word = &run->view->words[i];
-        if ((unsigned)__builtin_popcount(letters & ~le32toh(word->letters)) > most ||
-            le32toh(word->len) + most < typed.len) {
+        if (misses_more(letters, le32toh(word->letters), most) || le32toh(word->len) + most < typed.len) {
             continue;
         }
         struct cw_span text = cw_index_text(run->view, word->at, word->len);
-        if (!same_start(typed, text, most)) {
+        if (!same_start(start, text, most)) {
             continue;
         }
         unsigned errors = cw_match_errors(typed, text, most);

@@ -50,7 +50,7 @@ void catalogue_entry(uint32_t at, struct catalogue_entry *ret)
     invent_word(mix(at ^ 0x5bd1e995u) % 7200, ret->city, sizeof(ret->city));
     (void)snprintf(ret->state, sizeof(ret->state), "%s", states[mix(at) % COUNT(states)]);
     (void)snprintf(ret->zip, sizeof(ret->zip), "%05u", (unsigned)(mix(at + 7) % 100000u));
-    (void)snprintf(ret->host, sizeof(ret->host), "fhir%u.%s.example", (unsigned)at, lead);
+    (void)snprintf(ret->host, sizeof(ret->host), "fhir.%s-%c%u.example", lead, kind[0], (unsigned)(at % 20));
     for (char *p = ret->host; *p != '\0'; p++) {
         *p = (char)tolower((unsigned char)*p);
     }
