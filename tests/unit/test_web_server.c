@@ -61,6 +61,13 @@ static void handle_form(struct cw_request *request, struct cw_reply *reply)
     cw_str_add_span(cw_reply_body(reply), cw_form_text(request, "name"));
 }
 
+static void handle_raw(struct cw_request *request, struct cw_reply *reply)
+{
+    atomic_fetch_add(&shared->handled, 1);
+    cw_reply_json(reply, 200);
+    cw_str_add_span(cw_reply_body(reply), cw_request_body(request));
+}
+
 static void handle_json(struct cw_request *request, struct cw_reply *reply)
 {
     atomic_fetch_add(&shared->handled, 1);
@@ -172,6 +179,7 @@ static const struct cw_input name_form[] = {
 static const struct cw_route routes[] = {
     { .name = "echo", .method = CW_GET, .path = "/echo/{id}", .handler = handle_echo, .query = echo_query },
     { .name = "form", .method = CW_POST, .path = "/form", .handler = handle_form, .form = name_form, .body = CW_BODY_FORM },
+    { .name = "raw", .method = CW_POST, .path = "/raw", .handler = handle_raw, .body = CW_BODY_RAW_FORM },
     { .name = "json", .method = CW_POST, .path = "/json", .handler = handle_json, .body = CW_BODY_JSON },
     { .name = "json.put", .method = CW_PUT, .path = "/json", .handler = handle_json, .body = CW_BODY_JSON, .body_max = 30000 },
     { .name = "hold", .method = CW_GET, .path = "/hold", .handler = handle_hold },
@@ -325,6 +333,18 @@ START_TEST(forms)
         expect((struct fcgi_request){ .method = "POST", .uri = "/m/form", .type = rows[i].type, .body = rows[i].body },
                rows[i].status, rows[i].piece);
     }
+}
+END_TEST
+
+START_TEST(raw_forms_are_the_handlers)
+{
+    struct fcgi_request request = { .method = "POST", .uri = "/m/raw", .type = FORM, .body = "a=%zz&a=2" };
+    expect(request, 200, "a=%zz&a=2");
+    request.type = "text/plain";
+    expect(request, 415, NULL);
+    request.type = NULL;
+    request.body = NULL;
+    expect(request, 200, NULL);
 }
 END_TEST
 
@@ -606,6 +626,7 @@ Suite *web_server_suite(void)
     tcase_add_test(served, routes_and_inputs);
     tcase_add_test(served, bad_inputs_are_named);
     tcase_add_test(served, forms);
+    tcase_add_test(served, raw_forms_are_the_handlers);
     tcase_add_test(served, json_bodies);
     tcase_add_test(served, methods);
     tcase_add_test(served, before_stands_ahead_of_the_body);
