@@ -15,6 +15,7 @@ tour_run() {
         '{patient_id: $p, patient_name: "Amara Okonjo", return_url: $r, return_button_label: "Back to the demo app",
           recommended_connection_ids: [$s], metadata: {made_by: "dev up"}}')")
     url=$(jq -re .url <<<"$session")
+    TOUR_SOURCE=$source
     say "  app      POST /api/patient-sessions -> $(jq -r .id <<<"$session")"
     tour_browse "$url"
     session=$(api GET "/api/patient-sessions/$(jq -r .id <<<"$session")")
@@ -66,6 +67,17 @@ press() {
     esac
     [ ${#data[@]} -gt 0 ] || data=(--data '')
     browse "$who" "$action" -H "Origin: $ORIGIN" "${data[@]}"
+}
+
+# The patient's way: search page, portal, consent, result, Done.
+tour_browse() {
+    browse patient "$1"
+    press patient '/start"' "$TOUR_SOURCE"
+    press portal '/oauth/login"' 'value="login"' "name=${TOUR_PERSON:-Amara Okonjo}"
+    press portal '/oauth/consent"' 'value="allow"'
+    press patient '/done"' ''
+    [[ $TOUR_URL = "$TOUR_RETURN"* ]] || die "Done did not lead back to the app"
+    say "  app      back at ${TOUR_URL%%\?*} with ${TOUR_URL#*\?}"
 }
 
 tour_watch_pull() {

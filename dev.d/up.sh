@@ -79,6 +79,8 @@ up_furnish() {
     sources=$STATE/etc/catalog.json
     sed "s|@ORIGIN@|$ORIGIN|g" "$ROOT/conf/catalog/sample.json" | write_file "$sources"
     ctl source import "$sources" --env sandbox
+    ctl client list --json | jq -e 'any(.slug == "sandbox")' >/dev/null ||
+        ctl client add --source "$ORIGIN/sandbox/fhir" --client-id chartway-sandbox --auth none --slug sandbox --env sandbox >/dev/null
     up_env
 }
 
