@@ -7,6 +7,8 @@
 
 #include "catalog/index.h"
 
+#include <unistd.h>
+
 #include "base/text.h"
 #include "catalog/index_int.h"
 #include "os/sys.h"
@@ -478,4 +480,36 @@ enum cw_code cw_index_refresh(struct cw_model *model, enum cw_environment enviro
     }
     cw_indexer_free(indexer);
     return rc;
+}
+
+static bool file_is_there(const struct cw_model *model, enum cw_environment environment)
+{
+    CW_AUTO_STR path;
+    cw_str_init(&path, 4096);
+    return cw_index_path(model->config, environment, &path) == CW_OK && access(cw_str_cstr(&path), R_OK) == 0;
+}
+
+enum cw_code cw_index_keep(struct cw_model *model, struct cw_index_keeper *keeper, unsigned *ret_written, struct cw_err *err)
+{
+    static const enum cw_environment environments[] = { CW_ENV_SANDBOX, CW_ENV_PRODUCTION };
+    unsigned written = 0;
+    for (size_t i = 0; i < CW_ARRAY_LEN(environments); i++) {
+        enum cw_environment environment = environments[i];
+        uint64_t generation; /* read first: a change while we build is seen at the next call */
+        enum cw_code rc = cw_catalog_generation(model, environment, &generation, err);
+        bool fresh = rc == CW_OK && keeper->at[environment].known && keeper->at[environment].generation == generation &&
+                     file_is_there(model, environment);
+        size_t count;
+        if (rc == CW_OK && !fresh) {
+            rc = cw_index_refresh(model, environment, &count, err);
+            written++;
+        }
+        if (rc != CW_OK) {
+            return rc;
+        }
+        keeper->at[environment].known = true;
+        keeper->at[environment].generation = generation;
+    }
+    *ret_written = written;
+    return CW_OK;
 }

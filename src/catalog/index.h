@@ -9,7 +9,9 @@
 #ifndef CW_CATALOG_INDEX_H
 #define CW_CATALOG_INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/attr.h"
 #include "base/err.h"
@@ -24,6 +26,18 @@ enum cw_code cw_index_path(const struct cw_config *config, enum cw_environment e
  * import. *ret_count: sources in it. */
 enum cw_code cw_index_refresh(struct cw_model *model, enum cw_environment environment, size_t *ret_count,
                               struct cw_err *err) CW_NONNULL(1, 3) CW_MUST_USE;
+
+/* Keeps this node's index files fresh, called every now and then by a daemon: writes the file of an environment when its catalogue has changed
+ * since the last call, at the first call, and when the file is gone. A zeroed keeper starts. *ret_written: files written; set on success alone.
+ * An environment that fails is tried again at the next call. */
+struct cw_index_keeper {
+    struct {
+        bool known;
+        uint64_t generation;
+    } at[CW_ENV_PRODUCTION + 1];
+};
+enum cw_code cw_index_keep(struct cw_model *model, struct cw_index_keeper *keeper, unsigned *ret_written, struct cw_err *err)
+    CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
 /* The same in steps, for tests: sources are copied as needed. */
 struct cw_indexer;

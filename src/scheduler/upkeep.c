@@ -6,6 +6,7 @@
 #include <poll.h>
 
 #include "base/time.h"
+#include "catalog/index.h"
 #include "model/attempt.h"
 #include "model/event.h"
 #include "os/log.h"
@@ -14,6 +15,7 @@
 #define SEQUENCE_MOST 500u
 #define SWEEP_MOST 200u
 #define JANITOR_LEASE_US (30 * CW_SECOND_US)
+#define INDEX_EVERY_US (20 * CW_SECOND_US) /* a new source is found within a minute */
 
 static bool nap(int ms)
 {
@@ -104,12 +106,30 @@ static void sweep(struct scheduler *s)
     }
 }
 
+/* Every node searches in a file of its own, so every node keeps it: the import may have run elsewhere. */
+static void keep_index(struct scheduler *s, struct cw_index_keeper *keeper)
+{
+    unsigned written = 0;
+    struct cw_err err = { 0 };
+    if (cw_index_keep(&s->model, keeper, &written, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "index.failed", CW_ERR(&err));
+    } else if (written > 0) {
+        cw_log(CW_LOG_INFO, "index.written", CW_INT("files", written));
+    }
+}
+
 void *upkeep_main(void *arg)
 {
     struct scheduler *s = arg;
+    struct cw_index_keeper keeper = { 0 };
     int64_t sweep_us = 0;
+    int64_t index_us = 0;
     while (nap((int)(s->lease_us / 3 / 1000))) {
         keep_leases(s);
+        if (cw_monotonic_us() >= index_us) {
+            keep_index(s, &keeper);
+            index_us = cw_monotonic_us() + INDEX_EVERY_US;
+        }
         if (cw_monotonic_us() < sweep_us) {
             continue;
         }
