@@ -8,8 +8,8 @@
 #include "api/body.h"
 
 #include "base/limits.h"
+#include "base/scan.h"
 #include "base/text.h"
-#include "fhir/scan.h"
 
 #define PARAM_MAX 64 /* bytes of an unknown name that are told back */
 

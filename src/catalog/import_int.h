@@ -6,8 +6,8 @@
 #include <stdint.h>
 
 #include "base/json.h"
+#include "base/scan.h"
 #include "catalog/import.h"
-#include "fhir/scan.h"
 
 struct importer {
     const struct cw_catalog_options *options;

@@ -10,7 +10,7 @@
 #include "base/arena.h"
 #include "base/jsonw.h"
 #include "base/limits.h"
-#include "fhir/scan.h"
+#include "base/scan.h"
 
 #define WHERE "identifier"
 

@@ -8,7 +8,7 @@
 #include "fhir/slice.h"
 
 #include "base/limits.h"
-#include "fhir/scan.h"
+#include "base/scan.h"
 
 #define WHERE "outcome"
 

@@ -8,7 +8,7 @@
 #include "fhir/references.h"
 
 #include "base/limits.h"
-#include "fhir/scan.h"
+#include "base/scan.h"
 #include "fhir/slice.h"
 
 #define WHERE "references"

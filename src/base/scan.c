@@ -5,7 +5,7 @@
  */
 #include "config.h"
 
-#include "fhir/scan.h"
+#include "base/scan.h"
 
 #include <endian.h>
 

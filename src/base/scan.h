@@ -5,8 +5,8 @@
  * It exists beside base/json because clinical resources are bytes (design 5): a tree costs thirty times the time and changes decimals.
  * Readers pull tokens; what they do not care about they pass by cw_scan_skip(), which validates all the same. A fault is sticky.
  */
-#ifndef CW_FHIR_SCAN_H
-#define CW_FHIR_SCAN_H
+#ifndef CW_BASE_SCAN_H
+#define CW_BASE_SCAN_H
 
 #include <stdbool.h>
 #include <stdint.h>
