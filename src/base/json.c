@@ -157,6 +157,19 @@ enum cw_code cw_json_array(const json_t *object, const char *name, json_t **ret,
     return CW_OK;
 }
 
+static int append(const char *bytes, size_t len, void *out)
+{
+    return cw_str_add(out, bytes, len) == CW_OK ? 0 : -1;
+}
+
+enum cw_code cw_json_emit(const json_t *value, struct cw_str *out)
+{
+    if (json_dump_callback(value, append, out, JSON_COMPACT | JSON_ENCODE_ANY) != 0 && out->code == CW_OK) {
+        out->code = CW_E_OOM; /* jansson ran out of memory on its own side */
+    }
+    return cw_str_code(out);
+}
+
 void cw_json_auto_release(json_t **root)
 {
     json_decref(*root);

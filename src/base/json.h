@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "base/str.h"
 
 /* Parses `text`, which must be an object (or, with CW_JSON_ARRAY_TOO, an array). On success the caller owns *ret_root
  * (json_decref, or CW_AUTO_JSON). CW_E_TOO_BIG over max_bytes or deeper than max_depth, CW_E_SYNTAX, CW_E_OOM. */
@@ -38,6 +39,9 @@ enum cw_code cw_json_text_opt(const json_t *object, const char *name, struct cw_
     CW_MUST_USE;
 /* For foreign documents where a wrong type means "not told": the text, or the absent span. */
 struct cw_span cw_json_peek_text(const json_t *object, const char *name);
+
+/* Appends a document of our own, compact. Never a clinical one: numbers are written anew (98.60 becomes 98.599999999999994). */
+enum cw_code cw_json_emit(const json_t *value, struct cw_str *out) CW_NONNULL(1, 2);
 
 void cw_json_auto_release(json_t **root);
 #define CW_AUTO_JSON CW_CLEANUP(cw_json_auto_release) json_t

@@ -29,15 +29,9 @@ static void write_left(unsigned number, int64_t left, struct cw_str *out)
 
 static void write_client(const struct cw_sbx_client *client, struct cw_str *out)
 {
-    char *text = json_dumps(cw_sbx_client_json(client), JSON_COMPACT);
-    if (text == NULL) {
-        out->code = CW_E_OOM;
-        return;
-    }
     cw_str_add_cstr(out, "{\"op\":\"client\",\"client\":");
-    cw_str_add_cstr(out, text);
+    cw_json_emit(cw_sbx_client_json(client), out);
     cw_str_add_char(out, '}');
-    free(text);
 }
 
 /* A later registration has the same id. */

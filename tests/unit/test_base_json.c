@@ -180,6 +180,22 @@ static const char sample[] = "{\"text\":\"a\\\"b\\\\c\\n\\u0009\\u0001\xc3\xa9\"
                              "\"least\":-9223372036854775808,\"yes\":true,\"at\":\"1970-01-01T00:00:00.000Z\","
                              "\"list\":[1,{},[],null,{\"d\":1.10},false],\"end\":\"\"}";
 
+START_TEST(documents_are_written_compact)
+{
+    CW_AUTO_JSON *value = NULL;
+    struct cw_json_limits limits = { .max_bytes = 100, .max_depth = 4 };
+    ck_assert_int_eq(cw_json_parse(CW_SPAN("{ \"a\" : [1, \"\\u00e9\", null] }"), limits, &value, NULL), CW_OK);
+    CW_AUTO_STR out;
+    cw_str_init(&out, 64);
+    cw_str_add_cstr(&out, "x=");
+    ck_assert_int_eq(cw_json_emit(value, &out), CW_OK);
+    ck_assert_str_eq(cw_str_cstr(&out), "x={\"a\":[1,\"é\",null]}");
+    CW_AUTO_STR narrow;
+    cw_str_init(&narrow, 10);
+    ck_assert_int_eq(cw_json_emit(value, &narrow), CW_E_TOO_BIG);
+}
+END_TEST
+
 START_TEST(writing_puts_commas_and_escapes)
 {
     CW_AUTO_STR out;
@@ -296,6 +312,7 @@ Suite *base_json_suite(void)
     tcase_add_test(tc, errors_do_not_quote_the_document);
     tcase_add_test(tc, getters_answer_by_kind);
     tcase_add_test(tc, parsing_survives_every_failing_allocation);
+    tcase_add_test(tc, documents_are_written_compact);
     tcase_add_test(tc, writing_puts_commas_and_escapes);
     tcase_add_test(tc, writing_stops_at_the_maximum);
     tcase_add_test(tc, writing_survives_every_failing_allocation);
