@@ -9,6 +9,7 @@
 #include "sandbox/gen.h"
 #include "sandbox/match.h"
 #include "sandbox/walk.h"
+#include "test_sandbox.h"
 
 static struct cw_sbx_chart *chart_of(size_t persona)
 {
@@ -322,5 +323,5 @@ static Suite *data_suite(void)
 
 int main(void)
 {
-    return cw_check_main((Suite *const[]){ data_suite(), NULL });
+    return cw_check_main((Suite *const[]){ data_suite(), sandbox_state_suite(), NULL });
 }
