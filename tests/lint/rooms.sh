@@ -21,7 +21,7 @@ declare -A may=(
     [model]='base os db vault model'
     [smart]='base os net vault model smart'
     [fhir]='base os net vault model smart fhir' # the plan of a pull asks smart/ what a scope grants
-    [catalog]='base os net vault model fhir catalog' # lists of sources are FHIR Bundles: fhir/scan cuts them
+    [catalog]='base os net vault model catalog'
 )
 below='base os db net web vault model smart fhir catalog'
 for program in api picker callback dashboard sandbox scheduler ctl; do
