@@ -2,7 +2,7 @@
 /*
  * Walking over JSON bytes without a tree. The sandbox serves resources as the bytes that they are, so it only ever looks
  * into them: every answer is a span of the text that was given. Nothing here allocates, and nothing recurses. It shares no
- * code with fhir/scan on purpose: a hospital that reads with the reader under test would agree with its faults.
+ * code with base/scan on purpose: a hospital that reads with the reader under test would agree with its faults.
  */
 #ifndef CW_SANDBOX_WALK_H
 #define CW_SANDBOX_WALK_H
