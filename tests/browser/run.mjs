@@ -40,13 +40,11 @@ async function asPatient(options, fn) {
   }
 }
 
-/** Through the sandbox hospital's own pages: sign in, then agree or refuse. */
-async function atHospital(page, { refuse = false } = {}) {
-  for (let step = 0; step < 6 && new URL(page.url()).pathname.startsWith('/sandbox/'); step++) {
-    const choice = page.getByRole('button', refuse ? { name: /deny|refuse|cancel|not share|decline/i } : { name: /allow|agree|approve|share|sign in|log in|continue/i });
-    const button = (await choice.count()) > 0 ? choice.first() : page.getByRole('button').first();
-    await Promise.all([page.waitForNavigation(), button.click()]);
-  }
+/** Through the sandbox hospital's own pages: sign in as its first patient, then allow or refuse. */
+async function atHospital(page, { decision = 'Allow' } = {}) {
+  await page.getByRole('radio').first().check();
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('button', { name: decision }).click();
 }
 
 async function returned(page) {
@@ -133,7 +131,7 @@ test('a refusal says so and offers another try', () =>
     await page.goto(session.url);
     await page.getByRole('button', { name: `Connect ${hospital.name}` }).click();
     await page.waitForURL(/\/sandbox\//);
-    await atHospital(page, { refuse: true });
+    await atHospital(page, { decision: 'Refuse' });
     await page.getByRole('heading', { name: /is not connected$/ }).waitFor();
     await page.getByText('You chose not to share your records').waitFor();
     await checkPage(patient, 'refused');
