@@ -101,9 +101,8 @@ static void allow_forms(struct cw_request *request, struct cw_reply *reply)
         cw_str_add_char(&sources, ' ');
         (void)!cw_return_form_action(visit->page.session.return_url, &sources);
     }
-    const char *copy = cw_arena_text(cw_request_arena(request), cw_str_span(&sources));
-    if (copy != NULL && cw_str_code(&sources) == CW_OK) {
-        cw_reply_form_action(reply, copy);
+    if (cw_str_code(&sources) == CW_OK) {
+        cw_reply_form_action(reply, cw_str_cstr(&sources));
     }
 }
 

@@ -95,7 +95,12 @@ void cw_reply_html(struct cw_reply *reply, int status)
 
 void cw_reply_form_action(struct cw_reply *reply, const char *sources)
 {
-    reply->form_action = sources;
+    const char *copy = is_header_value(sources) ? cw_arena_text(reply->request->arena, cw_span_cstr(sources)) : NULL;
+    if (copy == NULL) {
+        reply->body.code = CW_E_OOM; /* a page without its policy is not sent */
+        return;
+    }
+    reply->form_action = copy;
 }
 
 /* Visible ASCII only; what else a target must be is for whoever built it. */

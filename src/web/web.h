@@ -133,7 +133,7 @@ void cw_reply_header(struct cw_reply *reply, const char *name, const char *value
 struct cw_str *cw_reply_body(struct cw_reply *reply) CW_RETURNS_NONNULL;
 void cw_reply_json(struct cw_reply *reply, int status);    /* content type; body was or will be written by the caller */
 void cw_reply_html(struct cw_reply *reply, int status);
-/* Where forms of this page may lead, as CSP form-action sources; 'self' when not called. Chromium enforces form-action on the
+/* Where forms of this page may lead, as CSP form-action sources (copied); 'self' when not called. Chromium enforces form-action on the
  * redirects that follow a submission too, so a page whose form ends in a 303 to a portal or to return_url must name those. */
 void cw_reply_form_action(struct cw_reply *reply, const char *sources);
 /* 303 with an empty body. `url` is a validated absolute URL or a path of ours. */
