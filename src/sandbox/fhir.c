@@ -83,7 +83,7 @@ void discovery_get(struct cw_request *request, struct cw_reply *reply)
     scopes_member(&w);
     cw_jsonw_close_object(&w);
     (void)!cw_jsonw_end(&w);
-    cw_reply_json(reply, 200);
+    reply_fhir(reply, &faults, "application/json");
 }
 
 /* ---------------------------------------------------------------------------------------------- capabilities */

@@ -117,7 +117,7 @@ static void answer(struct call *call, const struct cw_sbx_tokens *tokens, bool f
     }
     cw_jsonw_close_object(&w);
     (void)!cw_jsonw_end(&w);
-    cw_reply_json(call->reply, 200);
+    reply_fhir(call->reply, &call->faults, "application/json");
 }
 
 /* Faults that hit this grant. False when it has answered. */
