@@ -254,11 +254,13 @@ static bool pass_faults(struct asked *asked, const struct cw_sbx_patient *patien
 static void list_scopes(struct asked *asked, struct cw_page *page)
 {
     struct cw_span rest = asked->scope, word;
-    while (cw_span_word(&rest, &word)) {
+    unsigned shown = 0;
+    while (shown < CW_SBX_SCOPES_MAX && cw_span_word(&rest, &word)) {
         struct cw_sbx_scope scope;
         bool known = cw_sbx_scope_parse(word, &scope);
         struct cw_page *item = known ? cw_page_item(page, "scopes") : NULL;
         if (item != NULL) {
+            shown++;
             cw_page_text(item, "scope", word);
             cw_page_bool(item, "records", scope.type.ptr != NULL);
         }

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
-#define CW_SBX_PARAMS_PAIRS_MAX 96u /* a consent page with CW_SBX_SCOPES_MAX boxes, and the rest */
+#define CW_SBX_PARAMS_PAIRS_MAX 256u /* a consent page with CW_SBX_SCOPES_MAX boxes, and the rest */
 
 struct cw_sbx_params {
     struct {

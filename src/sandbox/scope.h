@@ -12,7 +12,7 @@
 #include "base/str.h"
 #include "sandbox/chart.h"
 
-#define CW_SBX_SCOPES_MAX 60u      /* on one consent page */
+#define CW_SBX_SCOPES_MAX 240u     /* on one consent page */
 #define CW_SBX_SCOPE_TEXT_MAX 8192u
 
 enum cw_sbx_permission { CW_SBX_READ = 1u << 0, CW_SBX_SEARCH = 1u << 1 };

@@ -16,6 +16,7 @@
 #include "sandbox/state.h"
 #include "sandbox/store.h"
 #include "test_sandbox.h"
+#include "vault/jose.h"
 #include "vault/vault.h"
 
 #define ORIGIN "http://127.0.0.1:8480"
@@ -311,6 +312,87 @@ START_TEST(registrations_are_exact)
 }
 END_TEST
 
+static enum cw_code prove(const char *header, const char *form_text)
+{
+    struct cw_sbx_params form;
+    struct cw_sbx_credentials credentials;
+    struct cw_span jti;
+    int64_t until_us;
+    ck_assert_int_eq(cw_sbx_params_parse(cw_span_cstr(form_text), arena, &form), CW_OK);
+    enum cw_code rc = cw_sbx_credentials_read(cw_span_cstr(header), &form, arena, &credentials, NULL);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    const struct cw_sbx_client *client = cw_sbx_client_find(state, credentials.id);
+    return client == NULL ? CW_E_NOT_FOUND
+                          : cw_sbx_client_check(client, &credentials, CW_SPAN(ORIGIN "/sandbox/oauth/token"), arena, &jti, &until_us, NULL);
+}
+
+START_TEST(clients_prove_who_they_are)
+{
+    static const struct {
+        const char *header, *form;
+        enum cw_code rc;
+    } rows[] = {
+        { NULL, "client_id=chartway-sandbox", CW_OK },
+        { NULL, "", CW_E_MISSING },
+        { NULL, "client_id=nobody", CW_E_NOT_FOUND },
+        { NULL, "client_id=chartway-sandbox-post&client_secret=sandbox-post-secret", CW_OK },
+        { NULL, "client_id=chartway-sandbox-post&client_secret=wrong", CW_E_AUTH },
+        { NULL, "client_id=chartway-sandbox-post", CW_E_AUTH },
+        { NULL, "client_id=chartway-sandbox-basic&client_secret=sandbox-basic-secret", CW_E_AUTH },
+        /* chartway-sandbox-basic:sandbox-basic-secret, and with another secret */
+        { "Basic Y2hhcnR3YXktc2FuZGJveC1iYXNpYzpzYW5kYm94LWJhc2ljLXNlY3JldA==", "", CW_OK },
+        { "Basic Y2hhcnR3YXktc2FuZGJveC1iYXNpYzp3cm9uZw==", "", CW_E_AUTH },
+        { "Basic Y2hhcnR3YXktc2FuZGJveC1iYXNpYzpzYW5kYm94LWJhc2ljLXNlY3JldA==", "client_secret=x", CW_E_CONFLICT },
+        { "Basic ???", "", CW_E_SYNTAX },
+        { "Bearer x", "", CW_E_SYNTAX },
+        { NULL, "client_assertion=x", CW_E_SYNTAX },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        enum cw_code rc = prove(rows[i].header, rows[i].form);
+        ck_assert_msg(rc == rows[i].rc, "row %zu: %s", i, cw_code_name(rc));
+    }
+}
+END_TEST
+
+static enum cw_code prove_by_key(const struct cw_signing_key *key, const char *client, const char *audience)
+{
+    CW_AUTO_STR form;
+    struct cw_assertion assertion = { .client_id = cw_span_cstr(client), .audience = cw_span_cstr(audience), .now_us = cw_now_us(),
+                                      .lifetime_us = 4 * CW_MINUTE_US };
+    cw_str_init(&form, 1 << 14);
+    cw_str_add_cstr(&form, "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=");
+    ck_assert_int_eq(cw_assertion_sign(key, &assertion, &form, NULL), CW_OK);
+    return prove(NULL, cw_str_cstr(&form));
+}
+
+START_TEST(keys_prove_who_they_are)
+{
+    struct cw_signing_key *key = NULL, *other = NULL;
+    struct cw_jsonw w;
+    CW_AUTO_STR text;
+    cw_str_init(&text, 8192);
+    ck_assert_int_eq(cw_signing_key_make(CW_ALG_ES384, &key, NULL), CW_OK);
+    ck_assert_int_eq(cw_signing_key_make(CW_ALG_ES384, &other, NULL), CW_OK);
+    cw_str_add_cstr(&text, "{\"client_id\":\"keyed\",\"auth\":\"private_key_jwt\",\"redirect_folder\":\"{origin}/callback/\",\"jwks\":{\"keys\":[");
+    cw_jsonw_init(&w, &text);
+    ck_assert_int_eq(cw_signing_key_jwk(key, &w), CW_OK);
+    ck_assert_int_eq(cw_jsonw_end(&w), CW_OK);
+    cw_str_add_cstr(&text, "]}}");
+    json_t *object = json_loads(cw_str_cstr(&text), 0, NULL);
+    ck_assert_ptr_nonnull(object);
+    ck_assert_int_eq(cw_sbx_client_put(state, object, NULL), CW_OK);
+    json_decref(object);
+    ck_assert_int_eq(prove_by_key(key, "keyed", ORIGIN "/sandbox/oauth/token"), CW_OK);
+    ck_assert_int_eq(prove_by_key(key, "keyed", ORIGIN "/elsewhere"), CW_E_AUTH);
+    ck_assert_int_eq(prove_by_key(other, "keyed", ORIGIN "/sandbox/oauth/token"), CW_E_AUTH);
+    ck_assert_int_eq(prove_by_key(key, "chartway-sandbox", ORIGIN "/sandbox/oauth/token"), CW_E_AUTH);
+    cw_signing_key_free(key);
+    cw_signing_key_free(other);
+}
+END_TEST
+
 /* --- scopes --- */
 
 START_TEST(scopes_allow_by_type_and_category)
@@ -520,6 +602,8 @@ Suite *sandbox_state_suite(void)
     tcase_add_test(tcase, rules_hit_whom_they_name_as_often_as_they_say);
     tcase_add_test(tcase, rules_that_make_no_sense_are_refused);
     tcase_add_test(tcase, registrations_are_exact);
+    tcase_add_test(tcase, clients_prove_who_they_are);
+    tcase_add_test(tcase, keys_prove_who_they_are);
     tcase_add_test(tcase, scopes_allow_by_type_and_category);
     tcase_add_test(tcase, pages_give_every_resource_once);
     tcase_add_test(tcase, searches_that_cannot_be_are_refused);
