@@ -83,7 +83,7 @@ enum cw_code cw_db_pool_new(const struct cw_config *config, unsigned size, struc
 /* Borrows a working connection, waiting up to wait_ms for a free one. Give it back with cw_db_put, never across a network call. */
 enum cw_code cw_db_get(struct cw_db_pool *pool, unsigned wait_ms, struct cw_db **ret_db, struct cw_err *err)
     CW_NONNULL(1, 3) CW_MUST_USE;
-/* NULL allowed. A broken connection is closed instead of kept; one in a transaction is rolled back (and that is a bug in debug builds). */
+/* NULL allowed. A broken connection is closed instead of kept; one inside a transaction or a result is a bug. */
 void cw_db_put(struct cw_db *db);
 
 /* Runs a statement without rows. *ret_affected (NULL allowed) counts the rows that an UPDATE's WHERE met, changed or not
