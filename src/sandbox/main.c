@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * chartway-sandbox: the fake hospital, a FastCGI responder on the socket at descriptor 0. Never in production: it starts only where
- * [sandbox] enabled says so. `--dump-resources DIR` is not here: tests/bench/dump_chart writes the training data.
+ * [sandbox] enabled says so. What the zstd dictionary is trained on is
+ * written by tests/bench/dump_chart.
  */
 #include "config.h"
 #include "sandbox/hospital.h"

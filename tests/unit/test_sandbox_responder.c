@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The hospital over FastCGI: a whole login by its pages, tokens, searches, reads, faults and the operator's calls. */
+#include "config.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "os/sys.h"
+#include "sandbox/hospital.h"
+#include "sandbox/persona.h"
+#include "tests/lib/check_main.h"
+#include "tests/lib/fcgi_peer.h"
+#include "vault/vault.h"
+
+#define ORIGIN "http://127.0.0.1:8480"
+#define VERIFIER "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHI"
+#define OPERATOR "the-operator"
+
+static struct hospital hospital;
+static char socket_path[64];
+
+/* --- asking --- */
+
+static struct fcgi_answer ask(const char *method, const char *uri, const char *bearer, const char *form)
+{
+    char header[256];
+    snprintf(header, sizeof(header), "Bearer %s", bearer == NULL ? "" : bearer);
+    struct fcgi_request request = { .method = method, .uri = uri, .body = form,
+                                    .type = form == NULL ? NULL : form[0] == '{' ? "application/json"
+                                                                                 : "application/x-www-form-urlencoded",
+                                    .more = (const char *const[]){ bearer == NULL ? NULL : "HTTP_AUTHORIZATION", header, NULL } };
+    return fcgi_ask(socket_path, -1, &request);
+}
+
+static json_t *json_of(const struct fcgi_answer *answer)
+{
+    json_t *root = json_loadb(answer->body, answer->body_len, 0, NULL);
+    ck_assert_msg(root != NULL, "%d: %s", answer->status, answer->body);
+    return root;
+}
+
+static void authorize_query(const char *extra, struct cw_str *out)
+{
+    uint8_t hash[CW_HASH_LEN];
+    CW_AUTO_STR challenge;
+    cw_str_init(&challenge, 64);
+    cw_sha256(CW_SPAN(VERIFIER), hash);
+    cw_base64url_encode(cw_span_of(hash, sizeof(hash)), &challenge);
+    cw_str_init(out, 4096);
+    cw_form_add(out, "response_type", CW_SPAN("code"));
+    cw_form_add(out, "client_id", CW_SPAN("chartway-sandbox"));
+    cw_form_add(out, "redirect_uri", CW_SPAN(ORIGIN "/callback/r1"));
+    cw_form_add(out, "scope", CW_SPAN("openid fhirUser offline_access patient/Patient.rs patient/Goal.rs"));
+    cw_form_add(out, "state", CW_SPAN("st-1"));
+    cw_form_add(out, "aud", CW_SPAN(ORIGIN "/sandbox/fhir/"));
+    cw_form_add(out, "nonce", CW_SPAN("no-1"));
+    cw_form_add(out, "code_challenge_method", CW_SPAN("S256"));
+    cw_form_add(out, "code_challenge", cw_str_span(&challenge));
+    cw_str_add_cstr(out, extra);
+}
+
+/* The Location of the consent of that patient, with Goal ticked or not. "" when the login page answered with something else. */
+static void consent(const char *name, bool with_goal, const char *decision, char ret_location[1024])
+{
+    CW_AUTO_STR query, form;
+    authorize_query("", &query);
+    cw_str_init(&form, 8192);
+    cw_form_add(&form, "request", cw_str_span(&query));
+    cw_form_add(&form, "name", cw_span_cstr(name));
+    struct fcgi_answer answer = ask("POST", "/sandbox/oauth/login", NULL, cw_str_cstr(&form));
+    if (answer.status == 200) {
+        ck_assert_ptr_nonnull(strstr(answer.body, "patient/Goal.rs"));
+        fcgi_answer_free(&answer);
+        const struct cw_sbx_patient *patient = cw_sbx_patient_named(hospital.store, cw_span_cstr(name));
+        ck_assert_ptr_nonnull(patient);
+        cw_str_clear(&form);
+        cw_form_add(&form, "request", cw_str_span(&query));
+        cw_form_add(&form, "patient", cw_span_cstr(patient->id));
+        cw_form_add(&form, "decision", cw_span_cstr(decision));
+        static const char *const always[] = { "openid", "fhirUser", "offline_access", "patient/Patient.rs" };
+        for (size_t i = 0; i < CW_ARRAY_LEN(always); i++) {
+            cw_form_add(&form, "allow", cw_span_cstr(always[i]));
+        }
+        if (with_goal) {
+            cw_form_add(&form, "allow", CW_SPAN("patient/Goal.rs"));
+        }
+        cw_form_add(&form, "allow", CW_SPAN("patient/Observation.rs")); /* was never asked for */
+        answer = ask("POST", "/sandbox/oauth/consent", NULL, cw_str_cstr(&form));
+    }
+    ck_assert_int_eq(answer.status, 303);
+    snprintf(ret_location, 1024, "%s", fcgi_header(&answer, "Location"));
+    fcgi_answer_free(&answer);
+}
+
+/* The token endpoint's answer to the code in a Location. */
+static json_t *exchange(const char *location, int status)
+{
+    CW_AUTO_STR form;
+    const char *code = strstr(location, "code=");
+    ck_assert_msg(code != NULL, "%s", location);
+    cw_str_init(&form, 4096);
+    cw_form_add(&form, "grant_type", CW_SPAN("authorization_code"));
+    cw_form_add(&form, "code", cw_span_of(code + 5, strcspn(code + 5, "&")));
+    cw_form_add(&form, "redirect_uri", CW_SPAN(ORIGIN "/callback/r1"));
+    cw_form_add(&form, "client_id", CW_SPAN("chartway-sandbox"));
+    cw_form_add(&form, "code_verifier", CW_SPAN(VERIFIER));
+    struct fcgi_answer answer = ask("POST", "/sandbox/oauth/token", NULL, cw_str_cstr(&form));
+    ck_assert_int_eq(answer.status, status);
+    json_t *root = json_of(&answer);
+    fcgi_answer_free(&answer);
+    return root;
+}
+
+static const char *text(const json_t *root, const char *name)
+{
+    const char *value = json_string_value(json_object_get(root, name));
+    return value == NULL ? "" : value;
+}
+
+static int status_of(const char *method, const char *uri, const char *bearer, const char *form)
+{
+    struct fcgi_answer answer = ask(method, uri, bearer, form);
+    int status = answer.status;
+    fcgi_answer_free(&answer);
+    return status;
+}
+
+/* --- tests --- */
+
+START_TEST(discovery_names_the_endpoints)
+{
+    struct fcgi_answer answer = ask("GET", "/sandbox/fhir/.well-known/smart-configuration", NULL, NULL);
+    json_t *root = json_of(&answer);
+    ck_assert_str_eq(text(root, "token_endpoint"), ORIGIN "/sandbox/oauth/token");
+    ck_assert_str_eq(json_string_value(json_array_get(json_object_get(root, "code_challenge_methods_supported"), 0)), "S256");
+    json_decref(root);
+    fcgi_answer_free(&answer);
+    answer = ask("GET", "/sandbox/fhir/metadata", NULL, NULL);
+    root = json_of(&answer);
+    ck_assert_str_eq(text(root, "fhirVersion"), "4.0.1");
+    json_decref(root);
+    fcgi_answer_free(&answer);
+}
+END_TEST
+
+START_TEST(a_login_ends_in_a_token_that_reads)
+{
+    char location[1024], uri[256];
+    consent("Amara Okonjo", true, "allow", location);
+    ck_assert_ptr_nonnull(strstr(location, "state=st-1"));
+    ck_assert_ptr_nonnull(strstr(location, "iss="));
+    json_t *tokens = exchange(location, 200);
+    const char *access = text(tokens, "access_token");
+    ck_assert_str_eq(text(tokens, "scope"), "openid fhirUser offline_access patient/Patient.rs patient/Goal.rs");
+    ck_assert_str_ne(text(tokens, "refresh_token"), "");
+    struct fcgi_answer answer = ask("GET", "/sandbox/oauth/jwks", NULL, NULL);
+    json_t *keys = json_of(&answer), *claims = NULL;
+    ck_assert_int_eq(cw_jws_verify(cw_span_cstr(text(tokens, "id_token")), keys, &claims, NULL), CW_OK);
+    ck_assert_str_eq(text(claims, "nonce"), "no-1");
+    ck_assert_str_eq(text(claims, "aud"), "chartway-sandbox");
+    json_decref(claims);
+    json_decref(keys);
+    fcgi_answer_free(&answer);
+    snprintf(uri, sizeof(uri), "/sandbox/fhir/Patient/%s", text(tokens, "patient"));
+    ck_assert_int_eq(status_of("GET", uri, access, NULL), 200);
+    ck_assert_int_eq(status_of("GET", uri, NULL, NULL), 401);
+    ck_assert_int_eq(status_of("GET", uri, "wrong", NULL), 401);
+    snprintf(uri, sizeof(uri), "/sandbox/fhir/Goal?patient=%s", text(tokens, "patient"));
+    ck_assert_int_eq(status_of("GET", uri, access, NULL), 200);
+    snprintf(uri, sizeof(uri), "/sandbox/fhir/Observation?patient=%s", text(tokens, "patient"));
+    ck_assert_int_eq(status_of("GET", uri, access, NULL), 403);
+    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/Goal?patient=other", access, NULL), 403);
+    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/Goal", access, NULL), 400);
+    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/Goal/none", access, NULL), 404);
+    json_decref(tokens);
+    tokens = exchange(location, 400); /* the code again */
+    ck_assert_str_eq(text(tokens, "error"), "invalid_grant");
+    json_decref(tokens);
+}
+END_TEST
+
+START_TEST(what_is_not_ticked_is_not_granted)
+{
+    char location[1024], uri[256];
+    consent("Amara Okonjo", false, "allow", location);
+    json_t *tokens = exchange(location, 200);
+    ck_assert_str_eq(text(tokens, "scope"), "openid fhirUser offline_access patient/Patient.rs");
+    snprintf(uri, sizeof(uri), "/sandbox/fhir/Goal?patient=%s", text(tokens, "patient"));
+    ck_assert_int_eq(status_of("GET", uri, text(tokens, "access_token"), NULL), 403);
+    json_decref(tokens);
+}
+END_TEST
+
+START_TEST(refusals_go_back_to_the_app)
+{
+    char location[1024];
+    consent("Amara Okonjo", true, "refuse", location);
+    ck_assert_ptr_nonnull(strstr(location, "error=access_denied"));
+    consent("Rhea Fuse", true, "allow", location); /* refused by nature */
+    ck_assert_ptr_nonnull(strstr(location, "error=access_denied"));
+    ck_assert_ptr_null(strstr(location, "code="));
+}
+END_TEST
+
+START_TEST(a_wrong_redirect_is_never_followed)
+{
+    CW_AUTO_STR query, uri;
+    cw_str_init(&uri, 8192);
+    authorize_query("", &query);
+    cw_str_addf(&uri, "/sandbox/oauth/authorize?%s", cw_str_cstr(&query));
+    ck_assert_int_eq(status_of("GET", cw_str_cstr(&uri), NULL, NULL), 200);
+    cw_str_add_cstr(&uri, "&redirect_uri=http%3A%2F%2Fevil.example%2F");
+    ck_assert_int_eq(status_of("GET", cw_str_cstr(&uri), NULL, NULL), 400);
+    ck_assert_int_eq(status_of("GET", "/sandbox/oauth/authorize?client_id=chartway-sandbox&redirect_uri=http%3A%2F%2Fevil.example%2F",
+                               NULL, NULL), 400);
+    ck_assert_int_eq(status_of("GET", "/sandbox/oauth/authorize", NULL, NULL), 400);
+}
+END_TEST
+
+START_TEST(the_operator_makes_things_go_wrong)
+{
+    static const char rule[] = "{\"point\":\"metadata\",\"fault\":\"throttle\",\"count\":1,\"seconds\":7}";
+    ck_assert_int_eq(status_of("POST", "/sandbox/operator/faults", NULL, rule), 401);
+    ck_assert_int_eq(status_of("POST", "/sandbox/operator/faults", "wrong", rule), 401);
+    ck_assert_int_eq(status_of("POST", "/sandbox/operator/faults", OPERATOR, "{\"point\":\"moon\",\"fault\":\"throttle\"}"), 400);
+    ck_assert_int_eq(status_of("POST", "/sandbox/operator/faults", OPERATOR, rule), 200);
+    struct fcgi_answer answer = ask("GET", "/sandbox/fhir/metadata", NULL, NULL);
+    ck_assert_int_eq(answer.status, 429);
+    ck_assert_str_eq(fcgi_header(&answer, "Retry-After"), "7");
+    fcgi_answer_free(&answer);
+    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/metadata", NULL, NULL), 200);
+    ck_assert_int_eq(status_of("POST", "/sandbox/operator/faults", OPERATOR, "{\"point\":\"metadata\",\"fault\":\"truncated\"}"), 200);
+    answer = ask("GET", "/sandbox/fhir/metadata", NULL, NULL);
+    const char *announced = fcgi_header(&answer, "Content-Length");
+    ck_assert_ptr_nonnull(announced);
+    ck_assert_uint_eq(strtoul(announced, NULL, 10) / 2, answer.body_len);
+    fcgi_answer_free(&answer);
+    ck_assert_int_eq(status_of("DELETE", "/sandbox/operator/faults", OPERATOR, NULL), 200);
+}
+END_TEST
+
+START_TEST(the_census_counts_everyone)
+{
+    struct fcgi_answer answer = ask("GET", "/sandbox/operator/census", OPERATOR, NULL);
+    json_t *root = json_of(&answer);
+    const json_t *patients = json_object_get(root, "patients");
+    ck_assert_uint_eq(json_array_size(patients), cw_sbx_persona_count());
+    ck_assert_int_ge(json_integer_value(json_object_get(json_array_get(patients, 1), "total")), 3000);
+    json_decref(root);
+    fcgi_answer_free(&answer);
+}
+END_TEST
+
+/* --- the hospital --- */
+
+static void *serve(void *arg)
+{
+    struct cw_err err;
+    const struct cw_web_app web = { .program = "chartway-sandbox", .mount = "/sandbox", .routes = hospital_routes,
+                                    .route_count = hospital_route_count, .faults = CW_FAULT_JSON, .threads = 4,
+                                    .listen_fd = *(int *)arg, .context = &hospital, .fault_page = page_fault };
+    if (cw_web_run(&web, &err) != CW_OK) {
+        fprintf(stderr, "web: %s\n", err.text);
+        abort();
+    }
+    return NULL;
+}
+
+static void must(enum cw_code rc, const struct cw_err *err)
+{
+    if (rc != CW_OK) {
+        fprintf(stderr, "%s: %s\n", cw_code_name(rc), err->text);
+        exit(EXIT_FAILURE);
+    }
+}
+
+static void open_hospital(void)
+{
+    struct cw_err err = { 0 };
+    uint8_t hash[CW_HASH_LEN];
+    snprintf(hospital.origin, sizeof(hospital.origin), ORIGIN);
+    snprintf(hospital.base, sizeof(hospital.base), ORIGIN "/sandbox/fhir");
+    snprintf(hospital.token_url, sizeof(hospital.token_url), ORIGIN "/sandbox/oauth/token");
+    cw_sha256(CW_SPAN(OPERATOR), hash);
+    memcpy(hospital.operator_hash, hash, sizeof(hash));
+    must(cw_sbx_state_open(NULL, CW_SPAN(ORIGIN), &hospital.state, &err), &err);
+    must(cw_sbx_store_open(NULL, &hospital.store, &err), &err);
+    must(cw_signing_key_make(CW_ALG_RS256, &hospital.id_key, &err), &err);
+    must(cw_templates_load(CW_TEST_SRCDIR "/www", &hospital.templates, &err), &err);
+}
+
+static Suite *responder_suite(void)
+{
+    Suite *suite = suite_create("sandbox responder");
+    TCase *tcase = tcase_create("all");
+    tcase_set_timeout(tcase, 60);
+    tcase_add_test(tcase, discovery_names_the_endpoints);
+    tcase_add_test(tcase, a_login_ends_in_a_token_that_reads);
+    tcase_add_test(tcase, what_is_not_ticked_is_not_granted);
+    tcase_add_test(tcase, refusals_go_back_to_the_app);
+    tcase_add_test(tcase, a_wrong_redirect_is_never_followed);
+    tcase_add_test(tcase, the_operator_makes_things_go_wrong);
+    tcase_add_test(tcase, the_census_counts_everyone);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
+
+int main(void)
+{
+    pthread_t server;
+    cw_stop_init();
+    open_hospital();
+    snprintf(socket_path, sizeof(socket_path), "/tmp/cw-sandbox-%d.sock", (int)getpid());
+    int listener = fcgi_listen(socket_path);
+    if (pthread_create(&server, NULL, serve, &listener) != 0) {
+        return EXIT_FAILURE;
+    }
+    int rc = cw_check_main((Suite *const[]){ responder_suite(), NULL });
+    cw_stop_ask();
+    pthread_join(server, NULL);
+    close(listener);
+    unlink(socket_path);
+    cw_templates_free(hospital.templates);
+    cw_signing_key_free(hospital.id_key);
+    cw_sbx_state_free(hospital.state);
+    cw_sbx_store_free(hospital.store);
+    return rc;
+}
