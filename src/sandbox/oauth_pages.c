@@ -65,6 +65,7 @@ static void list_patients(struct hospital *hospital, struct cw_page *page)
         const struct cw_sbx_patient *patient = cw_sbx_patient_at(hospital->store, i);
         struct cw_page *item = cw_page_item(page, "patients");
         if (item != NULL) {
+            cw_page_bool(item, "first", i == 0);
             cw_page_cstr(item, "id", patient->id);
             cw_page_cstr(item, "name", patient->name);
             cw_page_cstr(item, "birth_date", patient->birth_date);

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The system tests: one stack of real nginx, MariaDB, responders and scheduler, driven from outside.
+
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import path from 'node:path';
+import { after, run } from './lib/runner.mjs';
+import { freePort, Stack, TEST_DIR } from './lib/stack.mjs';
+import { transactionBundle, ndjson } from './lib/input.mjs';
+
+// Real input for the sandbox hospital: our own, and Synthea's where the shared folder is there.
+const data = path.join(TEST_DIR, 'sandbox-data');
+mkdirSync(data, { recursive: true });
+writeFileSync(path.join(data, 'own-transaction.json'), transactionBundle());
+writeFileSync(path.join(data, 'own-bulk.ndjson'), ndjson());
+const synthea = path.resolve(process.env.ROOT ?? '.', '../shared/data/synthea/synthea-60-patients.tar.zst');
+if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', data, '--strip-components=1', '--wildcards', '*_1*.json'], { stdio: 'ignore' });
+
+const fhirPort = await freePort();
+const portalPort = await freePort();
+const stack = await Stack.make({ name: 'stack', env: { CHARTWAY_SANDBOX_DATA: data } });
+after(() => stack.down());
+await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`] });
+stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
+stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
+
+for (const suite of ['main', 'bad', 'callback', 'oidc', 'pull', 'canary']) {
+  const { default: add } = await import(`./${suite}.mjs`);
+  add(stack, { fhirPort, portalPort });
+}
+process.exitCode = (await run()) ? 0 : 1;
