@@ -93,7 +93,8 @@ static enum cw_code read_target(struct ctl *ctl, struct cw_registration *wanted,
     if ((id == NULL) == (vendor == NULL)) {
         return ctl_usage(err, "name a --source or a --vendor, one of the two");
     }
-    for (size_t i = 0; i < ctl->option_count && hosts->count < HOSTS_MAX; i++) {
+    _Static_assert(HOSTS_MAX >= CTL_ARGS_MAX, "each option can be a host");
+    for (size_t i = 0; i < ctl->option_count; i++) {
         if (strcmp(ctl->options[i].name, "--host") == 0) {
             hosts->list[hosts->count++] = cw_span_cstr(ctl->options[i].value);
         }
@@ -140,7 +141,7 @@ static enum cw_code print_added(struct ctl *ctl, struct cw_registration_id id, s
         CTL_T(cw_arena_span(ctl->arena, cw_str_span(&hosts))),
     };
     struct ctl_table table = { columns, CW_ARRAY_LEN(columns), row, 1 };
-    return ctl_table_print(ctl, &table, err);
+    return ctl_switch(ctl, "--json") ? ctl_made_print(ctl, &table, err) : ctl_table_print(ctl, &table, err);
 }
 
 static enum cw_code add(struct ctl *ctl, struct cw_err *err)

@@ -88,9 +88,13 @@ enum cw_code ctl_org(struct ctl *ctl, struct cw_org *ret, struct cw_err *err);
 /* A source by fhirsrc_ id or FHIR base URL, in --env or whichever environment has it. */
 enum cw_code ctl_source(struct ctl *ctl, const char *id_or_url, struct cw_source *ret, struct cw_err *err);
 
+/* The required --patient, and its organization. */
+enum cw_code ctl_patient_of(struct ctl *ctl, struct cw_org *ret_org, struct cw_span *ret_patient, struct cw_err *err);
+enum cw_code ctl_pull_status(struct ctl *ctl, struct cw_err *err);
+
 /* ---- a list, printed as aligned columns or, with --json, as an array of objects */
 
-enum ctl_kind { CTL_TEXT, CTL_INT, CTL_BOOL, CTL_TIME /* 0: none */, CTL_LIST /* words; an array in JSON */ };
+enum ctl_kind { CTL_TEXT, CTL_INT, CTL_BOOL, CTL_TIME /* 0: none */, CTL_LIST /* words; an array in JSON */, CTL_RAW /* JSON already */ };
 struct ctl_column {
     const char *key;
     enum ctl_kind kind;
@@ -109,7 +113,9 @@ struct ctl_table {
     size_t count;
 };
 enum cw_code ctl_table_print(const struct ctl *ctl, const struct ctl_table *table, struct cw_err *err);
-/* The same as text, for tests. */
+/* What a command made, a table of one row: with --json its object, else the first cell alone, for $(…) of a shell. */
+enum cw_code ctl_made_print(const struct ctl *ctl, const struct ctl_table *table, struct cw_err *err);
+/* The same as text, appended. */
 enum cw_code ctl_table_emit(const struct ctl_table *table, bool json, struct cw_str *out);
 /* An id's text in the arena; absent when the arena is full. */
 struct cw_span ctl_id(const struct ctl *ctl, const char *prefix, struct cw_ulid id);

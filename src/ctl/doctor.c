@@ -72,6 +72,8 @@ static void examine_registration(struct doctor *doctor, const struct cw_source *
                                host_of(ctl, found->token_endpoint) };
     struct cw_registration registration;
     struct cw_err err = { 0 };
+    find(doctor, "hosts", "ok", cw_arena_printf(ctl->arena, "%.*s %.*s %.*s", (int)hosts[0].len, hosts[0].ptr,
+                                                (int)hosts[1].len, hosts[1].ptr, (int)hosts[2].len, hosts[2].ptr));
     enum cw_code rc = cw_registration_choose(&ctl->model, source->environment, source->id, source->vendor, hosts,
                                              CW_ARRAY_LEN(hosts), ctl->arena, &registration, &err);
     if (rc != CW_OK) {

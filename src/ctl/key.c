@@ -63,13 +63,18 @@ static enum cw_code create(struct ctl *ctl, struct cw_err *err)
     cw_str_init_secret(&token, CW_API_KEY_MAX);
     struct cw_api_key_id id;
     rc = cw_api_key_create(&ctl->model, &ctl->actor, org.id, &wanted, &token, &id, err);
-    if (rc == CW_OK) {
-        char text[CW_ID_TEXT_MAX];
-        cw_id_emit(CW_PREFIX_API_KEY, id.ulid, text);
-        (void)puts(cw_str_cstr(&token));
-        (void)fprintf(stderr, "%s: this is the only time that the key is shown\n", text);
+    if (rc != CW_OK) {
+        return rc;
     }
-    return rc;
+    static const struct ctl_column columns[] = { { "key", CTL_TEXT }, { "id", CTL_TEXT }, { "expires_at", CTL_TIME } };
+    struct ctl_cell row[] = {
+        CTL_T(cw_str_span(&token)),
+        CTL_T(ctl_id(ctl, CW_PREFIX_API_KEY, id.ulid)),
+        CTL_N(wanted.expires_us),
+    };
+    struct ctl_table table = { columns, CW_ARRAY_LEN(columns), row, 1 };
+    (void)fprintf(stderr, "%.*s: this is the only time that the key is shown\n", (int)row[1].text.len, row[1].text.ptr);
+    return ctl_made_print(ctl, &table, err);
 }
 
 static const char *state_of(const struct cw_api_key *key)
@@ -140,6 +145,7 @@ static const struct ctl_option create_options[] = {
     { "--name", "TEXT", false, "a name for people" },
     { "--scopes", "\"…\"", false, "what it may do, names separated by blanks; all by default" },
     { "--expires-in", "90d|12h|30m|60s", false, "when it ends; never by default" },
+    { "--json", NULL, false, "key and id as JSON instead of the key alone" },
     { 0 },
 };
 static const struct ctl_option list_options[] = { { "--json", NULL, false, "as JSON" }, { 0 } };

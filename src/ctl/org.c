@@ -13,12 +13,17 @@ static enum cw_code create(struct ctl *ctl, struct cw_err *err)
     if (rc == CW_OK) {
         rc = cw_org_create(&ctl->model, &ctl->actor, cw_span_cstr(ctl_arg(ctl, 0)), environment, &id, err);
     }
-    if (rc == CW_OK) {
-        char text[CW_ID_TEXT_MAX];
-        cw_id_emit(CW_PREFIX_ORGANIZATION, id.ulid, text);
-        (void)puts(text);
+    if (rc != CW_OK) {
+        return rc;
     }
-    return rc;
+    static const struct ctl_column columns[] = { { "id", CTL_TEXT }, { "environment", CTL_TEXT }, { "name", CTL_TEXT } };
+    struct ctl_cell row[] = {
+        CTL_T(ctl_id(ctl, CW_PREFIX_ORGANIZATION, id.ulid)),
+        CTL_T(cw_span_cstr(cw_environment_name(environment))),
+        CTL_T(cw_span_cstr(ctl_arg(ctl, 0))),
+    };
+    struct ctl_table table = { columns, CW_ARRAY_LEN(columns), row, 1 };
+    return ctl_made_print(ctl, &table, err);
 }
 
 static enum cw_code list(struct ctl *ctl, struct cw_err *err)
@@ -103,6 +108,7 @@ enum cw_code ctl_org(struct ctl *ctl, struct cw_org *ret, struct cw_err *err)
 
 static const struct ctl_option create_options[] = {
     { "--env", "sandbox|production", false, "its environment; required, and for ever" },
+    { "--json", NULL, false, "the new organization as JSON instead of its id" },
     { 0 },
 };
 static const struct ctl_option list_options[] = { { "--json", NULL, false, "as JSON" }, { 0 } };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* source import | list | show | approve: the catalogue. */
+/* source import | list | approve: the catalogue. */
 #include "config.h"
 #include "ctl/ctl.h"
 

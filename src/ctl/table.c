@@ -29,6 +29,7 @@ static enum cw_code cell_text(enum ctl_kind kind, const struct ctl_cell *cell, s
         return cw_str_add_cstr(out, time_text);
     case CTL_TEXT:
     case CTL_LIST:
+    case CTL_RAW:
         break;
     }
     if (cell->text.len == 0) {
@@ -73,10 +74,23 @@ static void json_cell(struct cw_jsonw *w, enum ctl_kind kind, const struct ctl_c
     case CTL_LIST:
         json_list(w, cell->text);
         break;
+    case CTL_RAW:
+        cw_jsonw_raw(w, cell->text);
+        break;
     case CTL_TEXT:
         cw_jsonw_text(w, cell->text);
         break;
     }
+}
+
+static void json_row(struct cw_jsonw *w, const struct ctl_table *table, size_t row)
+{
+    cw_jsonw_open_object(w);
+    for (size_t at = 0; at < table->width; at++) {
+        cw_jsonw_key(w, table->columns[at].key);
+        json_cell(w, table->columns[at].kind, &table->cells[row * table->width + at]);
+    }
+    cw_jsonw_close_object(w);
 }
 
 static enum cw_code emit_json(const struct ctl_table *table, struct cw_str *out)
@@ -85,12 +99,7 @@ static enum cw_code emit_json(const struct ctl_table *table, struct cw_str *out)
     cw_jsonw_init(&w, out);
     cw_jsonw_open_array(&w);
     for (size_t row = 0; row < table->count; row++) {
-        cw_jsonw_open_object(&w);
-        for (size_t at = 0; at < table->width; at++) {
-            cw_jsonw_key(&w, table->columns[at].key);
-            json_cell(&w, table->columns[at].kind, &table->cells[row * table->width + at]);
-        }
-        cw_jsonw_close_object(&w);
+        json_row(&w, table, row);
     }
     cw_jsonw_close_array(&w);
     enum cw_code rc = cw_jsonw_end(&w);
@@ -169,6 +178,29 @@ enum cw_code ctl_table_print(const struct ctl *ctl, const struct ctl_table *tabl
         return cw_err_set(err, rc, "print", "the list is too long to print");
     }
     (void)fwrite(cw_str_cstr(&out), 1, out.len, stdout); /* main checks stdout once, at the end */
+    return CW_OK;
+}
+
+enum cw_code ctl_made_print(const struct ctl *ctl, const struct ctl_table *table, struct cw_err *err)
+{
+    CW_AUTO_STR out;
+    cw_str_init_secret(&out, OUTPUT_MAX); /* it may be a key */
+    enum cw_code rc = CW_OK;
+    if (ctl_switch(ctl, "--json")) {
+        struct cw_jsonw w;
+        cw_jsonw_init(&w, &out);
+        json_row(&w, table, 0);
+        rc = cw_jsonw_end(&w);
+    } else {
+        rc = cell_text(table->columns[0].kind, &table->cells[0], &out);
+    }
+    if (rc == CW_OK) {
+        rc = cw_str_add_char(&out, '\n');
+    }
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "print", "out of memory");
+    }
+    (void)fwrite(cw_str_cstr(&out), 1, out.len, stdout);
     return CW_OK;
 }
 

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pull status: what an operator asks while a patient waits. Pulls, newest first; how far the newest is, type by type; and
+ * what is stored by now. In JSON each pull carries its own types, so that a program needs one call a look.
+ */
+#include "config.h"
+#include "ctl/ctl.h"
+
+#include <stdio.h>
+
+#include "model/patient.h"
+#include "model/pull.h"
+
+#define PULLS_MAX 20u
+#define TYPES_JSON_MAX (256u * 1024u)
+
+/* ---------------------------------------------------------------------------------------------- tasks, added up by type */
+
+enum tally_at { TASKS, WAITING, DONE, FAILED, SKIPPED, PAGES, RECEIVED, STORED, UNCHANGED, TALLY__COUNT };
+
+static const struct ctl_column tally_columns[] = {
+    { "type", CTL_TEXT },    { "tasks", CTL_INT },    { "waiting", CTL_INT }, { "done", CTL_INT },      { "failed", CTL_INT },
+    { "skipped", CTL_INT },  { "pages", CTL_INT },    { "received", CTL_INT }, { "stored", CTL_INT },
+    { "unchanged", CTL_INT },
+};
+#define TALLY_WIDTH CW_ARRAY_LEN(tally_columns)
+
+struct tally {
+    struct cw_span type;
+    int64_t n[TALLY__COUNT];
+};
+
+static struct tally *tally_of(struct tally *tallies, size_t *count, struct cw_span type)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (cw_span_eq(tallies[i].type, type)) {
+            return &tallies[i];
+        }
+    }
+    tallies[*count].type = type;
+    return &tallies[(*count)++];
+}
+
+/* In the order in which the types are asked for. */
+static enum cw_code add_up(struct ctl *ctl, struct cw_pull_id id, struct tally **ret, size_t *ret_count, struct cw_err *err)
+{
+    static const enum tally_at by_status[] = { [CW_TASK_WAITING] = WAITING, [CW_TASK_DONE] = DONE,
+                                               [CW_TASK_FAILED] = FAILED, [CW_TASK_SKIPPED] = SKIPPED };
+    struct cw_task *tasks = NULL;
+    size_t task_count = 0, count = 0;
+    enum cw_code rc = cw_pull_tasks(&ctl->model, id, ctl->arena, &tasks, &task_count, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct tally *tallies = cw_arena_array(ctl->arena, task_count, sizeof *tallies);
+    if (tallies == NULL && task_count != 0) {
+        return cw_err_set(err, CW_E_TOO_BIG, "pull", "too many tasks");
+    }
+    for (size_t i = 0; i < task_count; i++) {
+        const struct cw_task *task = &tasks[i];
+        struct tally *tally = tally_of(tallies, &count, task->resource_type);
+        tally->n[TASKS]++;
+        tally->n[by_status[task->status]]++;
+        tally->n[PAGES] += task->pages;
+        tally->n[RECEIVED] += task->received;
+        tally->n[STORED] += task->stored;
+        tally->n[UNCHANGED] += task->unchanged;
+    }
+    *ret = tallies;
+    *ret_count = count;
+    return CW_OK;
+}
+
+static enum cw_code tally_table(struct ctl *ctl, struct cw_pull_id id, struct ctl_table *ret, struct cw_err *err)
+{
+    struct tally *tallies = NULL;
+    size_t count = 0;
+    enum cw_code rc = add_up(ctl, id, &tallies, &count, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct ctl_cell *cells = ctl_cells(ctl, count, TALLY_WIDTH, err);
+    if (cells == NULL) {
+        return CW_E_TOO_BIG;
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct ctl_cell *row = cells + i * TALLY_WIDTH;
+        row[0] = CTL_T(tallies[i].type);
+        for (size_t n = 0; n < TALLY__COUNT; n++) {
+            row[n + 1] = CTL_N(tallies[i].n[n]);
+        }
+    }
+    *ret = (struct ctl_table){ tally_columns, TALLY_WIDTH, cells, count };
+    return CW_OK;
+}
+
+static enum cw_code tally_json(struct ctl *ctl, struct cw_pull_id id, struct cw_span *ret, struct cw_err *err)
+{
+    struct ctl_table table;
+    CW_AUTO_STR text;
+    cw_str_init(&text, TYPES_JSON_MAX);
+    enum cw_code rc = tally_table(ctl, id, &table, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    rc = ctl_table_emit(&table, true, &text);
+    *ret = rc == CW_OK ? cw_arena_span(ctl->arena, cw_span_trim(cw_str_span(&text))) : (struct cw_span){ NULL, 0 };
+    return ret->ptr != NULL ? CW_OK : cw_err_set(err, CW_E_TOO_BIG, "pull", "the list is too long to print");
+}
+
+/* ---------------------------------------------------------------------------------------------- pulls */
+
+/* The last one is for JSON alone. */
+static const struct ctl_column pull_columns[] = {
+    { "id", CTL_TEXT },       { "connection_id", CTL_TEXT }, { "status", CTL_TEXT },     { "failure_code", CTL_TEXT },
+    { "requests", CTL_INT },  { "received", CTL_INT },       { "stored", CTL_INT },      { "unchanged", CTL_INT },
+    { "errors", CTL_INT },    { "created_at", CTL_TIME },    { "started_at", CTL_TIME }, { "ended_at", CTL_TIME },
+    { "types", CTL_RAW },
+};
+
+static enum cw_code pull_row(struct ctl *ctl, const struct cw_pull *pull, size_t width, struct ctl_cell *row,
+                             struct cw_err *err)
+{
+    const struct ctl_cell cells[] = {
+        CTL_T(ctl_id(ctl, CW_PREFIX_PULL, pull->id.ulid)),
+        CTL_T(ctl_id(ctl, CW_PREFIX_CONNECTION, pull->connection.ulid)),
+        CTL_T(cw_span_cstr(cw_pull_status_name(pull->status))),
+        CTL_T(pull->failure_code),
+        CTL_N(pull->requests),
+        CTL_N(pull->received),
+        CTL_N(pull->stored),
+        CTL_N(pull->unchanged),
+        CTL_N(pull->errors),
+        CTL_N(pull->created_us),
+        CTL_N(pull->started_us),
+        CTL_N(pull->ended_us),
+    };
+    memcpy(row, cells, sizeof cells);
+    return width > CW_ARRAY_LEN(cells) ? tally_json(ctl, pull->id, &row[width - 1].text, err) : CW_OK;
+}
+
+static enum cw_code print_pulls(struct ctl *ctl, const struct cw_pull *pulls, size_t count, struct cw_err *err)
+{
+    size_t width = CW_ARRAY_LEN(pull_columns) - (ctl_switch(ctl, "--json") ? 0 : 1);
+    struct ctl_cell *cells = ctl_cells(ctl, count, width, err);
+    if (cells == NULL) {
+        return CW_E_TOO_BIG;
+    }
+    enum cw_code rc = CW_OK;
+    for (size_t i = 0; rc == CW_OK && i < count; i++) {
+        rc = pull_row(ctl, &pulls[i], width, cells + i * width, err);
+    }
+    struct ctl_table table = { pull_columns, width, cells, count };
+    return rc == CW_OK ? ctl_table_print(ctl, &table, err) : rc;
+}
+
+static enum cw_code print_tasks(struct ctl *ctl, struct cw_pull_id id, struct cw_err *err)
+{
+    static const char *const kinds[] = { "", "read", "search", "reference", "document" };
+    static const char *const statuses[] = { "", "waiting", "done", "failed", "skipped" };
+    static const struct ctl_column columns[] = {
+        { "kind", CTL_TEXT },  { "type", CTL_TEXT },    { "status", CTL_TEXT }, { "failure_code", CTL_TEXT },
+        { "pages", CTL_INT },  { "received", CTL_INT }, { "stored", CTL_INT },  { "unchanged", CTL_INT },
+        { "bytes", CTL_INT },
+    };
+    enum { WIDTH = CW_ARRAY_LEN(columns) };
+    struct cw_task *tasks = NULL;
+    size_t count = 0;
+    enum cw_code rc = cw_pull_tasks(&ctl->model, id, ctl->arena, &tasks, &count, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct ctl_cell *cells = ctl_cells(ctl, count, WIDTH, err);
+    if (cells == NULL) {
+        return CW_E_TOO_BIG;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct cw_task *t = &tasks[i];
+        const struct ctl_cell row[WIDTH] = {
+            CTL_T(cw_span_cstr(kinds[t->kind])), CTL_T(t->resource_type), CTL_T(cw_span_cstr(statuses[t->status])),
+            CTL_T(t->failure_code), CTL_N(t->pages), CTL_N(t->received), CTL_N(t->stored), CTL_N(t->unchanged),
+            CTL_N(t->bytes),
+        };
+        memcpy(cells + i * WIDTH, row, sizeof row);
+    }
+    struct ctl_table table = { columns, WIDTH, cells, count };
+    return ctl_table_print(ctl, &table, err);
+}
+
+/* ---------------------------------------------------------------------------------------------- records */
+
+static enum cw_code print_records(struct ctl *ctl, struct cw_patient_row patient, struct cw_err *err)
+{
+    static const struct ctl_column columns[] = { { "type", CTL_TEXT }, { "records", CTL_INT } };
+    enum { WIDTH = CW_ARRAY_LEN(columns) };
+    struct cw_record_count *census = NULL;
+    size_t count = 0;
+    enum cw_code rc = cw_record_census(&ctl->model, patient, ctl->arena, &census, &count, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct ctl_cell *cells = ctl_cells(ctl, count, WIDTH, err);
+    if (cells == NULL) {
+        return CW_E_TOO_BIG;
+    }
+    for (size_t i = 0; i < count; i++) {
+        cells[i * WIDTH] = CTL_T(census[i].type);
+        cells[i * WIDTH + 1] = CTL_N(census[i].count);
+    }
+    struct ctl_table table = { columns, WIDTH, cells, count };
+    return ctl_table_print(ctl, &table, err);
+}
+
+/* For people: three tables, each only where there is something in it. */
+static enum cw_code print_all(struct ctl *ctl, struct cw_patient_row patient, const struct cw_pull *pulls, size_t count,
+                              struct cw_err *err)
+{
+    struct ctl_table types;
+    enum cw_code rc = print_pulls(ctl, pulls, count, err);
+    if (rc != CW_OK || count == 0) {
+        return rc;
+    }
+    rc = tally_table(ctl, pulls[0].id, &types, err);
+    if (rc == CW_OK && types.count != 0) {
+        (void)putchar('\n');
+        rc = ctl_table_print(ctl, &types, err);
+    }
+    if (rc == CW_OK) {
+        (void)putchar('\n');
+        rc = print_records(ctl, patient, err);
+    }
+    return rc;
+}
+
+enum cw_code ctl_pull_status(struct ctl *ctl, struct cw_err *err)
+{
+    struct cw_org org;
+    struct cw_span patient_id;
+    struct cw_patient patient;
+    struct cw_pull *pulls = NULL;
+    size_t count = 0;
+    if (ctl_switch(ctl, "--tasks") && ctl_switch(ctl, "--records")) {
+        return ctl_usage(err, "--tasks or --records, one of the two");
+    }
+    enum cw_code rc = ctl_patient_of(ctl, &org, &patient_id, err);
+    if (rc == CW_OK) {
+        rc = cw_patient_get(&ctl->model, org.id, patient_id, ctl->arena, &patient, err);
+    }
+    if (rc == CW_OK && ctl_switch(ctl, "--records")) {
+        return print_records(ctl, patient.row, err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_pull_list(&ctl->model, patient.row, PULLS_MAX, ctl->arena, &pulls, &count, err);
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    if (ctl_switch(ctl, "--tasks")) {
+        return count == 0 ? cw_err_set(err, CW_E_NOT_FOUND, "pull", "there is no pull yet")
+                          : print_tasks(ctl, pulls[0].id, err);
+    }
+    return ctl_switch(ctl, "--json") ? print_pulls(ctl, pulls, count, err) : print_all(ctl, patient.row, pulls, count, err);
+}
