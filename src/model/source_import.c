@@ -37,13 +37,21 @@ static const struct cw_query q_endpoints = {
     .params = "bibbbbt",
     .columns = "",
 };
+static const struct cw_query q_endpoint_ids = {
+    .name = "import.endpoint_ids",
+    .sql = "SELECT url_hash, id FROM endpoint WHERE environment = ?"
+           " AND url_hash IN (" TEN ", " TEN ", " TEN ", " TEN ", " TEN ") LIMIT 50",
+    .params = "ibbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb",
+    .columns = "bb",
+};
+/* The endpoint's id comes as a value: MariaDB 10.11 evaluates a sub-select once for a whole array of parameters, and would give every source of
+ * the array the first one's endpoint. */
 static const struct cw_query q_sources = {
     .name = "import.sources",
     .sql = "INSERT INTO source (id, environment, endpoint, tenant_context, identity_hash, name, brand, portal_name,"
            " portal_url, logo_url, vendor, address_line, city, state, postal_code, country, aliases, imported_from,"
-           " created_at, updated_at) VALUES (?, ?, (SELECT e.id FROM endpoint AS e WHERE e.environment = ? AND e.url_hash = ?),"
-           " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    .params = "biib" "bb" "bbbbbbbbbbbb" "btt",
+           " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bib" "bb" "bbbbbbbbbbbb" "btt",
     .columns = "",
 };
 static const struct cw_query q_primaries = {
@@ -81,6 +89,7 @@ struct item {
     const struct cw_source_row *row;
     enum fate fate;
     struct cw_ulid id;
+    struct cw_ulid endpoint;
     uint8_t url_hash[CW_HASH_LEN];
 };
 
@@ -206,6 +215,47 @@ static enum cw_code compare(struct cw_db *db, struct import *im, struct cw_err *
     return rc;
 }
 
+/* ---- which endpoint each source belongs to, once all of them are there */
+
+static enum cw_code resolve_chunk(struct cw_db *db, struct import *im, struct item *items, size_t count,
+                                  struct cw_arena *arena, struct cw_err *err)
+{
+    struct cw_value params[MANY + 1] = { cw_v_int(im->environment) };
+    for (size_t i = 0; i < MANY; i++) {
+        params[i + 1] = cw_v_bytes(cw_span_of(items[i < count ? i : 0].url_hash, CW_HASH_LEN));
+    }
+    struct cw_rows rows;
+    enum cw_code rc = cw_db_select(db, &q_endpoint_ids, params, arena, &rows, err);
+    for (size_t i = 0; rc == CW_OK && i < count; i++) {
+        for (size_t r = 0; r < rows.count; r++) {
+            const struct cw_value *row = cw_row(&rows, r);
+            if (memcmp(row[0].bytes.ptr, items[i].url_hash, CW_HASH_LEN) == 0) {
+                items[i].endpoint = cw_value_id(&row[1]);
+            }
+        }
+        if (cw_ulid_is_zero(items[i].endpoint)) {
+            rc = cw_err_set(err, CW_E_NOT_FOUND, "import", "an endpoint is missing that was just written");
+        }
+    }
+    return rc;
+}
+
+static enum cw_code resolve(struct cw_db *db, struct import *im, struct cw_err *err)
+{
+    struct cw_arena *arena = cw_arena_new(1024u * 1024u);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "import", "no memory");
+    }
+    enum cw_code rc = CW_OK;
+    for (size_t done = 0; rc == CW_OK && im->counts.created > 0 && done < im->item_count; done += MANY) {
+        size_t chunk = im->item_count - done < MANY ? im->item_count - done : MANY;
+        cw_arena_clear(arena);
+        rc = resolve_chunk(db, im, im->items + done, chunk, arena, err);
+    }
+    cw_arena_free(arena);
+    return rc;
+}
+
 /* ---- bulk statements over the rows of one fate */
 
 typedef void fill_fn(const struct import *im, const struct item *item, struct cw_value *out);
@@ -227,14 +277,13 @@ static void fill_source(const struct import *im, const struct item *item, struct
     struct cw_span tenant = item->row->source.tenant_context;
     out[0] = cw_v_id(&item->id);
     out[1] = cw_v_int(im->environment);
-    out[2] = cw_v_int(im->environment);
-    out[3] = cw_v_bytes(cw_span_of(item->url_hash, CW_HASH_LEN));
-    out[4] = cw_v_bytes(tenant.ptr == NULL ? CW_SPAN("") : tenant);
-    out[5] = cw_v_bytes(cw_span_of(item->row->identity_hash, CW_HASH_LEN));
-    fields_of(&item->row->source, out + 6);
-    out[6 + FIELDS] = cw_v_id(&im->id);
+    out[2] = cw_v_id(&item->endpoint);
+    out[3] = cw_v_bytes(tenant.ptr == NULL ? CW_SPAN("") : tenant);
+    out[4] = cw_v_bytes(cw_span_of(item->row->identity_hash, CW_HASH_LEN));
+    fields_of(&item->row->source, out + 5);
+    out[5 + FIELDS] = cw_v_id(&im->id);
+    out[6 + FIELDS] = cw_v_time(im->now_us);
     out[7 + FIELDS] = cw_v_time(im->now_us);
-    out[8 + FIELDS] = cw_v_time(im->now_us);
 }
 
 static void fill_primary(const struct import *im, const struct item *item, struct cw_value *out)
@@ -323,8 +372,13 @@ static enum cw_code import_tx(struct cw_db *db, void *arg, struct cw_err *err)
             im->items[i].id = cw_ulid_new();
         }
     }
+    if (rc == CW_OK) {
+        rc = bulk(db, im, &q_endpoints, FATE_CREATE, fill_endpoint, err);
+    }
+    if (rc == CW_OK) {
+        rc = resolve(db, im, err);
+    }
     static const struct { const struct cw_query *query; enum fate fate; fill_fn *fill; } steps[] = {
-        { &q_endpoints, FATE_CREATE, fill_endpoint },
         { &q_sources, FATE_CREATE, fill_source },
         { &q_primaries, FATE_CREATE, fill_primary },
         { &q_change, FATE_CHANGE, fill_change },

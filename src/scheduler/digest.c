@@ -19,6 +19,7 @@
 #include "os/sys.h"
 
 #define EMPTY_PAGES_MAX 3
+#define SAME_PAGES_MAX 3
 #define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
 enum verdict {
@@ -327,6 +328,25 @@ static enum cw_code gather(struct page *page, struct harvest *harvest, struct cw
     return rc;
 }
 
+/* Servers whose `next` never ends send the same entries under ever new URLs. */
+static bool brings_the_same(struct page *page)
+{
+    struct task_item *item = page->item;
+    CW_AUTO_STR ids;
+    cw_str_init(&ids, CW_FHIR_PAGE_MAX);
+    uint8_t hash[CW_HASH_LEN];
+    for (size_t i = 0; i < page->slice.count; i++) {
+        cw_str_addf(&ids, "%.*s/", (int)page->slice.entries[i].type.len, page->slice.entries[i].type.ptr);
+        cw_str_add_span(&ids, page->slice.entries[i].id);
+        cw_str_add_char(&ids, '\n');
+    }
+    cw_sha256(cw_str_span(&ids), hash);
+    bool same = !item->first_page && page->slice.count > 0 && memcmp(hash, item->page_ids, sizeof hash) == 0;
+    memcpy(item->page_ids, hash, sizeof hash);
+    item->same_pages = same ? item->same_pages + 1 : 0;
+    return item->same_pages >= SAME_PAGES_MAX;
+}
+
 /* Where the search goes on: resolved against this page, and only under our base. Absent at the end; *ret_code when it must not be followed. */
 static struct cw_span next_of(struct page *page, const char **ret_code)
 {
@@ -339,6 +359,10 @@ static struct cw_span next_of(struct page *page, const char **ret_code)
     item->empty_pages = page->slice.count == 0 ? item->empty_pages + 1 : 0;
     if (item->empty_pages >= EMPTY_PAGES_MAX) {
         *ret_code = "paging_empty";
+        return none;
+    }
+    if (brings_the_same(page)) {
+        *ret_code = "paging_loop";
         return none;
     }
     struct cw_url *from = NULL, *to = NULL;

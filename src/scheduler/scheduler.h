@@ -99,6 +99,8 @@ struct task_item {
     char *accept;                     /* NULL: the profile's */
     bool first_page;
     unsigned empty_pages;             /* in a row */
+    unsigned same_pages;              /* in a row, with the ids of the page before */
+    uint8_t page_ids[CW_HASH_LEN];    /* SHA-256 of the last page's types and ids */
     unsigned refusals;                /* 401s with different tokens */
     unsigned redirects;
     size_t reserved;                  /* of the byte budget */

@@ -58,7 +58,7 @@ export default function add(stack, { fhirPort, portalPort }) {
       const target = new URL(back.location ?? back.url);
       assert.equal(target.searchParams.get('success'), 'true', `${target} ${server.faults.join('; ')}`);
       const pull = await pullEnd(stack, journey.session.patient_id);
-      assert.equal(pull.status, 'complete', JSON.stringify(pull));
+      assert.equal(pull.status, 'complete', await stack.ctl('pull', 'status', '--patient', journey.session.patient_id, '--org', stack.org, '--tasks'));
       const wanted = new Map(awkwardRecord(`p-${name}`).map((raw) => [`${JSON.parse(raw).resourceType}/${JSON.parse(raw).id}`, raw]));
       const got = await allRecords(stack, journey.session.patient_id);
       assert.equal(got.length, wanted.size);

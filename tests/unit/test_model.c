@@ -165,6 +165,12 @@ START_TEST(an_import_creates_changes_and_keeps)
     struct cw_source first;
     OK(cw_source_resolve(&m, CW_ENV_SANDBOX, NONE, CW_SPAN("https://a.test/r4"), arena, &first, &err));
     ck_assert(cw_span_eq(first.name, CW_SPAN("Alpha")));
+    /* Each source of one import belongs to its own endpoint. */
+    struct cw_source other;
+    OK(cw_source_resolve(&m, CW_ENV_SANDBOX, NONE, CW_SPAN("https://b.test/r4"), arena, &other, &err));
+    ck_assert(cw_span_eq(other.name, CW_SPAN("Gamma")));
+    ck_assert(cw_span_eq(other.base_url, CW_SPAN("https://b.test/r4")));
+    ck_assert(!cw_ulid_eq(other.endpoint.ulid, first.endpoint.ulid));
     rows[0].source.name = CW_SPAN("Alpha Clinic");
     counts = import(rows, 4);
     ck_assert(counts.changed == 1 && counts.unchanged == 2);
