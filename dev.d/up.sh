@@ -30,6 +30,11 @@ dev_up() {
         die "CHARTWAY_PORT is not a port: $PORT"
     fi
 
+    # The catalogue and the sandbox's registration name the port.
+    if [ -s "$ETC/port" ] && [ "$(cat "$ETC/port")" != "$PORT" ]; then
+        die "$STATE was made for port $(cat "$ETC/port"); set CHARTWAY_PORT to it, or CHARTWAY_STATE to another folder"
+    fi
+
     need_packages "${PACKAGES_BUILD[@]}" "${PACKAGES_RUN[@]}"
     up_build
     stack_folders
@@ -37,6 +42,7 @@ dev_up() {
     if (exec 3<>"/dev/tcp/127.0.0.1/$PORT") 2>/dev/null; then
         die "port $PORT is taken; set CHARTWAY_PORT"
     fi
+    write_file "$ETC/port" <<<"$PORT"
     stack_configure "${allow[@]}"
     step "starting MariaDB, nginx, ${RESPONDERS[*]}, scheduler in $STATE"
     stack_start

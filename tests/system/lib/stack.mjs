@@ -2,7 +2,7 @@
 // A Chartway of the tests' own: ./dev up in a folder of its own, on a free port, ended by ./dev down.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import path from 'node:path';
 import { promisify } from 'node:util';
@@ -72,6 +72,9 @@ export class Stack {
   }
 
   async up({ allow = [], tour = false } = {}) {
+    // From nothing, also where an earlier run was cut off.
+    if (existsSync(this.state)) await this.down();
+    rmSync(this.state, { recursive: true, force: true });
     const args = ['up', ...allow.flatMap((host) => ['--allow', host])];
     if (!tour) args.push('--no-tour');
     await this.#dev(args);
