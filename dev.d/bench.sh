@@ -41,6 +41,12 @@ dev_bench() {
         printf '  %-10s %8s KiB\n' "$kind" "$(awk '/^VmHWM/ {print $2}' "/proc/$(cat "$RUN/$kind.pid")/status")"
     done
     rm -rf "$BENCH"
+    step "the pull, beside libcurl + slice + zstd + AES-GCM + bulk insert"
+    make -C "$BUILD" -s yard_pull search_bench
+    mkdir -p "$STATE/bench"
+    "$ROOT/tests/node-modules.sh" "$STATE/bench"
+    env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
+        node "$STATE/bench/node/tests/bench/run.mjs" </dev/null
 }
 
 # The yardstick has an nginx of its own with the same settings, and a database of its own.

@@ -19,6 +19,6 @@ fi
 ln -sfn "$tests/../www" "$to/www"
 rm -rf "$to/tests"
 mkdir "$to/tests"
-for folder in system browser; do
+for folder in system browser bench; do
     [ ! -d "$tests/$folder" ] || cp -r "$tests/$folder" "$to/tests/$folder"
 done
