@@ -20,9 +20,9 @@ die() {
 # What the build needs, what running needs, what only the tests need. mariadb-server-core rather than mariadb-server:
 # the programs without the system service.
 PACKAGES_BUILD=(gcc make libc6-dev autoconf automake pkg-config check libsubunit-dev libfcgi-dev libmariadb-dev
-    libcurl4-openssl-dev libjansson-dev libjwt-dev libssl-dev libzstd-dev libutf8proc-dev zstd)
+    libcurl4-openssl-dev libjansson-dev libjwt-dev libssl-dev libzstd-dev libutf8proc-dev zlib1g-dev zstd)
 PACKAGES_RUN=(mariadb-server-core mariadb-client nginx-light spawn-fcgi curl jq ca-certificates openssl)
-PACKAGES_CHECK=(clang libclang-rt-14-dev llvm clang-format shellcheck codespell binutils apache2-bin nodejs chromium)
+PACKAGES_CHECK=(clang libclang-rt-14-dev llvm clang-format shellcheck codespell binutils apache2-bin nodejs npm chromium)
 PACKAGES_BENCH=(wrk)
 PACKAGES_LONG=(valgrind)
 
@@ -38,6 +38,7 @@ need_packages() {
     for package in "$@"; do
         case $package in
             nodejs) ! command -v node >/dev/null || continue ;; # any node from 18 on will do
+            npm) ! command -v npm >/dev/null || continue ;;
         esac
         have_package "$package" || missing+=("$package")
     done
