@@ -2,6 +2,8 @@
 /* Cursors over borrowed bytes. Every loop is bounded by the span's length; nothing looks for a NUL. */
 #include "base/span.h"
 
+#include <stdlib.h>
+
 static bool is_blank(char c)
 {
     return c == ' ' || c == '\t' || c == '\r' || c == '\n';
@@ -153,4 +155,16 @@ bool cw_span_i64(struct cw_span a, int64_t min, int64_t max, int64_t *ret_value)
     }
     *ret_value = value;
     return true;
+}
+
+char *cw_span_dup(struct cw_span a)
+{
+    char *copy = malloc(a.len + 1);
+    if (copy != NULL) {
+        if (a.len > 0) {
+            memcpy(copy, a.ptr, a.len);
+        }
+        copy[a.len] = '\0';
+    }
+    return copy;
 }

@@ -47,6 +47,9 @@ struct cw_span cw_span_upto(struct cw_span a, size_t len);
 /* Without ASCII blanks, tabs, CR and LF at both ends. */
 struct cw_span cw_span_trim(struct cw_span a);
 
+/* A NUL-terminated copy, for free(); "" for the absent span; NULL when out of memory. strndup looks for a NUL that spans do not have. */
+char *cw_span_dup(struct cw_span a) CW_MUST_USE;
+
 /* Cuts everything before the first `c` into *ret_word and drops `c`; without a `c` takes all that is left and returns false. */
 bool cw_span_cut(struct cw_span *a, char c, struct cw_span *ret_word) CW_NONNULL(1, 3);
 /* The next word between blanks; false at the end. */

@@ -172,7 +172,7 @@ enum cw_code cw_url_parse(struct cw_span text, struct cw_url **ret_url, struct c
         return bad(err, fault);
     }
     AUTO_CURLU *handle = curl_url();
-    char *copy = strndup(text.ptr, text.len);
+    char *copy = cw_span_dup(text);
     struct cw_url *url = calloc(1, sizeof *url);
     enum cw_code rc = CW_E_OOM;
     if (handle == NULL || copy == NULL || url == NULL) {

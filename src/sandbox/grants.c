@@ -75,7 +75,7 @@ static void secret_free(struct secret *secret)
 
 static char *dup_span(struct cw_span text)
 {
-    return strndup(text.ptr == NULL ? "" : text.ptr, text.len);
+    return cw_span_dup(text);
 }
 
 /* NULL for an absent span; *ret_ok turns false when out of memory. */

@@ -149,7 +149,7 @@ enum cw_code cw_sbx_state_open(const char *folder, struct cw_span origin, struct
     pthread_mutex_init(&state->lock, NULL);
     state->fd = state->lock_fd = -1;
     state->quiet = true;
-    state->origin = strndup(origin.ptr, origin.len);
+    state->origin = cw_span_dup(origin);
     enum cw_code rc = state->origin == NULL ? cw_err_set(err, CW_E_OOM, "sandbox.state", "out of memory")
                                             : add_fixed_clients(state, err);
     if (rc == CW_OK && folder != NULL) {

@@ -542,7 +542,7 @@ static void go_on(struct page *page)
         return;
     }
     struct task_item *item = page->item;
-    char *url = next.ptr == NULL ? NULL : strndup(next.ptr, next.len);
+    char *url = next.ptr == NULL ? NULL : cw_span_dup(next);
     if (url != NULL) {
         free(item->url);
         item->url = url;

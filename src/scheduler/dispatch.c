@@ -161,11 +161,6 @@ static bool claim(struct scheduler *s)
 
 /* ---------------------------------------------------------------------------------------------- waiting tasks */
 
-static char *copy(struct cw_span text)
-{
-    return strndup(text.ptr == NULL ? "" : text.ptr, text.len);
-}
-
 static struct task_item *item_new(struct run *run, const struct cw_task *task)
 {
     struct task_item *item = calloc(1, sizeof *item);
@@ -178,8 +173,8 @@ static struct task_item *item_new(struct run *run, const struct cw_task *task)
     item->ordinal = task->ordinal;
     item->tries = task->tries;
     item->first_page = task->first_page;
-    item->type = copy(task->resource_type);
-    item->url = copy(task->url);
+    item->type = cw_span_dup(task->resource_type);
+    item->url = cw_span_dup(task->url);
     cw_http_response_init(&item->response);
     if (item->type == NULL || item->url == NULL) {
         task_item_free(item);

@@ -222,7 +222,7 @@ static enum cw_code read_file(const char *dir, const char *file, struct entry *e
     CW_AUTO_STR text;
     cw_str_init(&path, 4096);
     cw_str_init(&text, PROFILE_FILE_MAX);
-    entry->name = strndup(file, strlen(file) - strlen(".json"));
+    entry->name = cw_span_dup(cw_span_of(file, strlen(file) - strlen(".json")));
     enum cw_code rc = cw_str_addf(&path, "%s/%s", dir, file);
     if (rc != CW_OK || entry->name == NULL) {
         return cw_err_set(err, rc != CW_OK ? rc : CW_E_OOM, "profiles", "cannot name a profile");

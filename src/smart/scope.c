@@ -72,6 +72,11 @@ bool cw_scope_parse(struct cw_span text, struct cw_scope *ret_scope)
 {
     struct cw_scope scope = { .query = { NULL, 0 } };
     struct cw_span word;
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] <= ' ' || text.ptr[i] > '~') {
+            return false; /* RFC 6749 3.3: scopes are printable ASCII, and a blank ends one */
+        }
+    }
     if (!cw_span_cut(&text, '/', &word) || !parse_context(word, &scope.context)) {
         return false;
     }

@@ -104,7 +104,7 @@ export default function add(stack) {
     const loaded = patients.filter((p) => p.note === '' || !/\S/.test(p.note));
     const names = loaded.map((p) => p.name);
     for (const wanted of ['Berit Bundleson', 'Nadia Linewise']) assert.ok(names.includes(wanted), `${wanted} in ${names}`);
-    const synthea = loaded.filter((p) => !['Berit Bundleson', 'Nadia Linewise'].includes(p.name)).slice(0, 2);
+    const synthea = loaded.filter((p) => !['Berit Bundleson', 'Nadia Linewise'].includes(p.name)).slice(0, 3);
     for (const person of [...loaded.filter((p) => ['Berit Bundleson', 'Nadia Linewise'].includes(p.name)), ...synthea]) {
       const journey = await connected(stack, person.name);
       const pull = await pullEnd(stack, journey.session.patient_id);

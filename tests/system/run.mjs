@@ -14,7 +14,7 @@ mkdirSync(data, { recursive: true });
 writeFileSync(path.join(data, 'own-transaction.json'), transactionBundle());
 writeFileSync(path.join(data, 'own-bulk.ndjson'), ndjson());
 const synthea = path.resolve(process.env.ROOT ?? '.', '../shared/data/synthea/synthea-60-patients.tar.zst');
-if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', data, '--strip-components=1', '--wildcards', '*_1*.json'], { stdio: 'ignore' });
+if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', data, '--strip-components=2', '--wildcards', 'R4/SYNTHEA/0*.json']);
 
 const fhirPort = await freePort();
 const portalPort = await freePort();
