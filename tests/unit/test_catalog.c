@@ -299,7 +299,7 @@ START_TEST(no_memory)
 END_TEST
 
 /* Real lists are no part of the project; where they are, every one must be read and most of it taken. */
-#define REAL "/work/shared/data/catalog"
+#define REAL CW_TEST_SRCDIR "/../shared/data/catalog" /* beside the checkout */
 
 static void real_file(const char *name, struct cw_span content)
 {

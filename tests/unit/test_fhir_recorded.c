@@ -15,7 +15,7 @@
 #include "fhir/slice.h"
 #include "test_fhir.h"
 
-#define RECORDINGS "/work/shared/data/recordings"
+#define RECORDINGS CW_TEST_SRCDIR "/../shared/data/recordings" /* beside the checkout */
 
 static size_t bodies, resources, pointers;
 
