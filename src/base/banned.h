@@ -15,7 +15,7 @@
 #include <mysql.h>
 
 #undef alloca /* a macro of <stdlib.h> under _GNU_SOURCE; a macro cannot be poisoned */
-#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strndup strtok atoi atol atoll gets
+#pragma GCC poison strcpy strcat sprintf vsprintf strncpy strncat strtok atoi atol atoll gets
 #pragma GCC poison gmtime localtime ctime asctime popen alloca tmpnam mktemp
 
 #endif
