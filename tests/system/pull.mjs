@@ -73,7 +73,9 @@ export default function add(stack) {
     const some = (await stack.api('GET', `${route}?type=Observation,Condition&count=5`)).json;
     assert.ok(some.data.every((r) => ['Observation', 'Condition'].includes(r.resource.resourceType)));
     assert.equal(some.previous_cursor === null || typeof some.previous_cursor === 'string', true);
-    assert.equal((await stack.api('GET', `${route}?count=5&starting_after=${some.next_cursor}`)).status, 400, 'a cursor belongs to its filter');
+    // The check has 8 bits: one other filter in 256 passes by chance, three do not.
+    const others = await Promise.all(['', 'type=Goal&', 'type=Patient,Encounter&'].map(async (filter) => (await stack.api('GET', `${route}?${filter}count=5&starting_after=${some.next_cursor}`)).status));
+    assert.ok(others.includes(400) && others.every((status) => [200, 400].includes(status)), `a cursor belongs to its filter: ${others}`);
     const next = (await stack.api('GET', `${route}?type=Observation,Condition&count=5&starting_after=${some.next_cursor}`)).json;
     const back = (await stack.api('GET', `${route}?type=Observation,Condition&count=5&ending_before=${next.previous_cursor}`)).json;
     assert.deepEqual(back.data.map((r) => r.resource.id), some.data.map((r) => r.resource.id));
