@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 /* gcc 12 takes a pointer to const for a read of what is not written yet; nothing is read here. */
@@ -54,9 +56,17 @@ static struct block *block_new(size_t size, struct block *older)
     return block;
 }
 
-static void block_free(struct block *block)
+/* Bodies, tokens and names have lain here: the next owner of this memory, or a core dump, shall not find them. */
+static void block_wipe(struct block *block)
 {
     UNPOISON(block->data, block->size);
+    cw_wipe(block->data, block->used);
+    block->used = 0;
+}
+
+static void block_free(struct block *block)
+{
+    block_wipe(block);
     free(block);
 }
 
@@ -81,7 +91,7 @@ void cw_arena_clear(struct cw_arena *arena)
         block_free(arena->newest);
         arena->newest = older;
     }
-    arena->newest->used = 0;
+    block_wipe(arena->newest);
     arena->used = 0;
     POISON(arena->newest->data, arena->newest->size);
 }

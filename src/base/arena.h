@@ -3,7 +3,8 @@
  * Memory that lives as long as one request, one page or one command, and is freed whole.
  *
  * An arena has a maximum; going over it returns NULL (CW_E_TOO_BIG for the caller), an allocation that the system
- * refuses also returns NULL. Blocks are aligned for any type. Never used for secrets: cw_secret is.
+ * refuses also returns NULL. Blocks are aligned for any type. What it held is wiped when it is cleared or freed; secrets
+ * still belong in a cw_secret, which ends as soon as it is not needed.
  */
 #ifndef CW_BASE_ARENA_H
 #define CW_BASE_ARENA_H
@@ -18,7 +19,7 @@ struct cw_arena;
 void cw_arena_free(struct cw_arena *arena);
 /* At most max_bytes in all. NULL when out of memory. */
 struct cw_arena *cw_arena_new(size_t max_bytes) CW_MUST_USE CW_MALLOC(cw_arena_free);
-/* Forgets everything handed out, keeps the first block. */
+/* Forgets everything handed out and wipes it, keeps the first block. */
 void cw_arena_clear(struct cw_arena *arena) CW_NONNULL(1);
 
 /* Zeroed memory, or NULL. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Endpoints and what was discovered about them. A discovery that moves the issuer, the authorization or the token
- * endpoint to another host could send our client's secret to a stranger: it is held until an operator approves it,
- * and the last good one stays in use (design 13).
+ * Endpoints and what was discovered about them. A discovery that moves the issuer, an endpoint or the keys to another
+ * host could send our client's secret to a stranger: it is held until an operator approves it, and the last good one
+ * stays in use (design 13). An issuer and keys once told stay known when a later answer leaves them out, or that
+ * answer would open the door to the next one.
  */
 #include "config.h"
 
@@ -40,7 +41,8 @@ static const struct cw_query q_lock = {
 };
 static const struct cw_query q_store = {
     .name = "endpoint.store",
-    .sql = "UPDATE endpoint SET issuer = ?, authorization_url = ?, token_url = ?, revocation_url = ?, jwks_url = ?,"
+    .sql = "UPDATE endpoint SET issuer = COALESCE(?, issuer), authorization_url = ?, token_url = ?, revocation_url = ?,"
+           " jwks_url = COALESCE(?, jwks_url),"
            " discovery = ?, discovered_at = ?, held_discovery = NULL, held_at = NULL WHERE id = ?",
     .params = "bbbbbbtb",
     .columns = "",
@@ -195,7 +197,8 @@ static enum cw_code store_tx(struct cw_db *db, void *arg, struct cw_err *err)
     }
     const struct cw_endpoint *found = store->found;
     if (moved(row[C_ISSUER].bytes, found->issuer) || moved(row[C_AUTHORIZE].bytes, found->authorization_url) ||
-        moved(row[C_TOKEN].bytes, found->token_url)) {
+        moved(row[C_TOKEN].bytes, found->token_url) || moved(row[C_REVOKE].bytes, found->revocation_url) ||
+        moved(row[C_JWKS].bytes, found->jwks_url)) {
         return hold(db, store, row, err);
     }
     return put_discovery(db, found, err);

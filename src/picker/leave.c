@@ -90,13 +90,19 @@ static bool use_stored(struct plan *plan)
     return plan->discovery.authorization_endpoint[0] != '\0' && plan->discovery.token_endpoint[0] != '\0';
 }
 
+/* What a later answer leaves out stays as it was told. */
+static bool agrees(struct cw_span stored, const char *found)
+{
+    return found[0] == '\0' || cw_span_eq_cstr(stored, found);
+}
+
 static bool is_stored(const struct plan *plan, int64_t now_us)
 {
     const struct cw_endpoint *e = &plan->endpoint;
     const struct cw_discovery *d = &plan->discovery;
-    return now_us - e->discovered_us < DISCOVERY_FRESH_US && !e->held && cw_span_eq_cstr(e->issuer, d->issuer) &&
+    return now_us - e->discovered_us < DISCOVERY_FRESH_US && !e->held && agrees(e->issuer, d->issuer) &&
            cw_span_eq_cstr(e->authorization_url, d->authorization_endpoint) &&
-           cw_span_eq_cstr(e->token_url, d->token_endpoint) && cw_span_eq_cstr(e->jwks_url, d->jwks_uri) &&
+           cw_span_eq_cstr(e->token_url, d->token_endpoint) && agrees(e->jwks_url, d->jwks_uri) &&
            cw_span_eq_cstr(e->revocation_url, d->revocation_endpoint);
 }
 
@@ -167,6 +173,16 @@ static struct cw_span host_of(struct cw_arena *arena, const char *text)
     return host;
 }
 
+/* A revocation carries the client's secret and a refresh token: to a host that the registration does not name it is
+ * never sent, as with the token endpoint. Nothing else needs it, so the visit goes on without. */
+static void drop_foreign_revocation(struct plan *plan)
+{
+    struct cw_span host = host_of(plan->arena, plan->discovery.revocation_endpoint);
+    if (host.ptr == NULL || !cw_host_matches(host, plan->registration.hosts, plan->registration.host_count)) {
+        plan->discovery.revocation_endpoint = "";
+    }
+}
+
 static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
 {
     struct cw_span vendor = plan->endpoint.vendor.len > 0 ? plan->endpoint.vendor : plan->leave->source.vendor;
@@ -193,6 +209,7 @@ static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
         *err = why;
         return rc;
     }
+    drop_foreign_revocation(plan);
     struct cw_span profile = plan->registration.profile.len > 0 ? plan->registration.profile : vendor;
     plan->profile = cw_profiles_get(plan->visit->app->profiles, profile);
     return CW_OK;

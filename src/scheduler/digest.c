@@ -20,6 +20,7 @@
 
 #define EMPTY_PAGES_MAX 3
 #define SAME_PAGES_MAX 3
+#define YEAR_1000_US (INT64_C(-30610224000) * CW_SECOND_US) /* what DATETIME begins with */
 #define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
 enum verdict {
@@ -307,8 +308,9 @@ static enum cw_code gather_entry(struct page *page, struct harvest *harvest, con
                                  struct cw_err *err)
 {
     struct cw_record_in in = { .type = entry->type, .upstream_id = entry->id, .body = entry->resource };
-    if (entry->last_updated.ptr == NULL || !cw_time_parse(entry->last_updated, true, &in.upstream_updated_us)) {
-        in.upstream_updated_us = 0;
+    if (entry->last_updated.ptr == NULL || !cw_time_parse(entry->last_updated, true, &in.upstream_updated_us) ||
+        in.upstream_updated_us < YEAR_1000_US) {
+        in.upstream_updated_us = 0; /* "0001-01-01" is how some servers say that they do not know */
     }
     struct cw_span stable[CW_SLICE_STABLE_MAX];
     size_t count = cw_slice_stable(entry, stable);
@@ -399,7 +401,7 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
         .task = item->id,
         .records = harvest->records,
         .page_url = cw_span_cstr(item->url),
-        .total = page->raw ? -1 : page->slice.total,
+        .total = page->raw || page->slice.total > UINT32_MAX ? -1 : page->slice.total,
         .received = harvest->received,
         .bytes = body.len,
         .found = harvest->found,
@@ -527,6 +529,14 @@ static void put_off(struct page *page)
     settle(page->s, item, false);
 }
 
+/* What the page itself is to blame for: it would fail again for ever, so it uses up its tries. Anything else is the
+ * database's or another node's doing. */
+static bool is_not_storable(enum cw_code rc)
+{
+    return rc == CW_E_RANGE || rc == CW_E_TOO_BIG || rc == CW_E_SYNTAX || rc == CW_E_KIND || rc == CW_E_MISSING ||
+           rc == CW_E_OOM || rc == CW_E_IO;
+}
+
 static void go_on(struct page *page)
 {
     struct harvest harvest = { 0 };
@@ -537,6 +547,12 @@ static void go_on(struct page *page)
         rc = commit(page, &harvest, &next, &err);
     }
     cw_record_batch_free(harvest.records);
+    if (is_not_storable(rc)) {
+        cw_log(CW_LOG_ERR, "pull.page_not_storable", CW_ID("pull", CW_PREFIX_PULL, page->item->run->pull.id), CW_ERR(&err));
+        judge(page, PAGE_RETRY, "page_not_storable");
+        put_off(page);
+        return;
+    }
     if (rc != CW_OK) {
         not_stored(page, rc, &err);
         return;

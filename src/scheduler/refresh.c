@@ -62,6 +62,12 @@ struct refreshing {
     bool again;               /* the answer was lost: once more */
 };
 
+/* Who is asked, and as whom. */
+struct party {
+    struct cw_connection connection;
+    struct cw_pinned pinned;
+};
+
 static enum cw_code give_up(struct refreshing *r, bool maybe_lost, enum cw_code code, const char *why,
                             struct cw_err *err)
 {
@@ -133,21 +139,33 @@ static enum cw_code conclude(struct refreshing *r, enum cw_token_outcome outcome
     return give_up(r, false, CW_E_UPSTREAM, cw_token_outcome_name(outcome), err);
 }
 
+/* The connection as it is now: the patient may have signed in again since the run began, at another endpoint or under
+ * another registration, and a token goes only where it came from. */
+static enum cw_code read_party(struct refreshing *r, struct party *ret, struct cw_err *err)
+{
+    enum cw_code rc = cw_connection_get(&r->s->model, r->run->connection.id, r->arena, &ret->connection, err);
+    return rc == CW_OK ? cw_pinned_parse(ret->connection.pinned, r->arena, &ret->pinned, err) : rc;
+}
+
 /* With the lease held: asks the server and keeps what came. */
 static enum cw_code ask(struct refreshing *r, struct cw_err *err)
 {
     CW_AUTO_IDENTITY identity = { 0 };
     struct run *run = r->run;
-    enum cw_code rc = cw_smart_identity_open(&r->s->model, r->s->profiles, run->connection.registration,
-                                             cw_span_cstr(run->pinned.profile), r->arena, &identity, err);
+    struct party party;
+    enum cw_code rc = read_party(r, &party, err);
+    if (rc == CW_OK) {
+        rc = cw_smart_identity_open(&r->s->model, r->s->profiles, party.connection.registration,
+                                    cw_span_cstr(party.pinned.profile), r->arena, &identity, err);
+    }
     if (rc != CW_OK) {
         (void)give_up(r, false, rc, "our client could not be opened", NULL);
         return rc;
     }
     struct cw_smart_refresh request = {
-        .token_endpoint = run->pinned.token_endpoint,
+        .token_endpoint = party.pinned.token_endpoint,
         .refresh_token = cw_secret_span(&r->grant.refresh),
-        .scope = run->connection.scopes,
+        .scope = party.connection.scopes,
     };
     CW_AUTO_GRANT answer;
     cw_smart_grant_init(&answer);

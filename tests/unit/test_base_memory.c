@@ -6,6 +6,9 @@
 #include <stdint.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "../lib/faulty_alloc.h"
 #include "base/arena.h"
@@ -192,6 +195,22 @@ START_TEST(arena_hands_out_zeroed_aligned_memory)
 }
 END_TEST
 
+/* The one look at memory that is not ours any more: between clear and the next use. */
+START_TEST(a_cleared_arena_holds_nothing_of_before)
+{
+    struct cw_arena *arena = cw_arena_new(4096);
+    char *text = cw_arena_text(arena, CW_SPAN("canary"));
+    cw_arena_clear(arena);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(text, 6);
+#endif
+    for (size_t i = 0; i < 6; i++) {
+        ck_assert_int_eq(((volatile char *)text)[i], 0);
+    }
+    cw_arena_free(arena);
+}
+END_TEST
+
 START_TEST(arena_stops_at_its_maximum)
 {
     struct cw_arena *arena = cw_arena_new(100);
@@ -285,6 +304,7 @@ Suite *base_memory_suite(void)
     tcase_add_test(tc, a_secret_str_leaves_nothing_behind);
     tcase_add_test(tc, str_survives_every_failing_allocation);
     tcase_add_test(tc, arena_hands_out_zeroed_aligned_memory);
+    tcase_add_test(tc, a_cleared_arena_holds_nothing_of_before);
     tcase_add_test(tc, arena_stops_at_its_maximum);
     tcase_add_test(tc, arena_survives_every_failing_allocation);
     tcase_add_test(tc, secrets_are_copied_compared_and_wiped);

@@ -239,6 +239,23 @@ START_TEST(a_moved_discovery_is_held)
     OK(cw_endpoint_approve(&m, &actor, found.id, &err));
     OK(cw_endpoint_get(&m, found.id, arena, &got, &err));
     ck_assert(!got.held && cw_span_eq(got.token_url, found.token_url) && cw_span_eq(got.discovery, found.discovery));
+    /* Nor does an answer without an issuer or a revocation open the door to the next one. */
+    struct cw_endpoint silent = found;
+    silent.issuer = NONE;
+    OK(cw_endpoint_store_discovery(&m, &actor, &silent, &held, &err));
+    ck_assert(!held);
+    found.issuer = CW_SPAN("https://evil.test/");
+    OK(cw_endpoint_store_discovery(&m, &actor, &found, &held, &err));
+    ck_assert(held);
+    found.issuer = CW_SPAN("https://one.test/");
+    found.revocation_url = CW_SPAN("https://login.test/revoke");
+    OK(cw_endpoint_store_discovery(&m, &actor, &found, &held, &err));
+    ck_assert(!held);
+    found.revocation_url = CW_SPAN("https://evil.test/revoke");
+    OK(cw_endpoint_store_discovery(&m, &actor, &found, &held, &err));
+    ck_assert(held);
+    OK(cw_endpoint_get(&m, found.id, arena, &got, &err));
+    ck_assert(cw_span_eq(got.revocation_url, CW_SPAN("https://login.test/revoke")));
     OK(cw_endpoint_set_quiet(&m, found.id, 2000000, &err));
     OK(cw_endpoint_set_quiet(&m, found.id, 1000000, &err));
     OK(cw_endpoint_get(&m, found.id, arena, &got, &err));

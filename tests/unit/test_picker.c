@@ -115,6 +115,7 @@ static char *smart_configuration(void *arg, const struct script_request *request
     const char *authorize = script_server_url(hospital, "/authorize");
     const char *at = script_server_url(hospital, "/token");
     if (asprintf(&text, "{\"issuer\":\"%s\",\"authorization_endpoint\":\"%s\",\"token_endpoint\":\"%s\","
+                 "\"revocation_endpoint\":\"https://stranger.test/revoke\","
                  "\"capabilities\":[\"launch-standalone\",\"permission-v2\"],\"code_challenge_methods_supported\":[\"S256\"]}",
                  script_server_url(hospital, ""), authorize, at) < 0) {
         abort();
@@ -282,6 +283,9 @@ START_TEST(a_start_leaves_for_the_portal)
     }
     ck_assert_int_eq(attempts(), before + 1);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM consent_receipt"), attempts());
+    /* A host that the registration does not name gets neither our secret nor a token. */
+    ck_assert_int_gt(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%/token%'"), 0);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%stranger%'"), 0);
 }
 END_TEST
 

@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -36,6 +37,7 @@ static struct cw_connection connection;
 static struct cw_pull_id pull;
 static struct cw_org_id org;
 static unsigned busy_once; /* 503s already given */
+static atomic_bool gate_open = true; /* closed: the hospital's metadata wait */
 
 static void must(enum cw_code rc, const struct cw_err *err)
 {
@@ -107,11 +109,14 @@ static char *answer(void *arg, const struct script_request *request, int *ret_st
 {
     (void)arg;
     const char *bearer = script_request_header(request, "Authorization");
-    if (strncmp(request->target, "/token", 6) == 0) {
+    if (strncmp(request->target, "/token", 6) == 0 || strncmp(request->target, "/new-token", 10) == 0) {
         return strdup("{\"access_token\":\"access-2\",\"refresh_token\":\"refresh-2\",\"token_type\":\"bearer\","
                       "\"expires_in\":3600.5}");
     }
     if (strncmp(request->target, "/fhir/metadata", 14) == 0) {
+        while (!gate_open) {
+            (void)poll(NULL, 0, 5);
+        }
         return strdup(CAPABILITY);
     }
     if (bearer == NULL || strcmp(bearer, "Bearer access-2") != 0) {
@@ -125,7 +130,9 @@ static char *answer(void *arg, const struct script_request *request, int *ret_st
         return observations(request->target, ret_status);
     }
     if (strncmp(request->target, "/fhir/Goal", 10) == 0) {
-        return strdup("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":0}");
+        /* What no column holds: a total beyond 32 bits and a time before DATETIME's first. */
+        return strdup("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":5000000000,\"entry\":[{\"resource\":"
+                      "{\"resourceType\":\"Goal\",\"id\":\"goal-1\",\"meta\":{\"lastUpdated\":\"0001-01-01T00:00:00Z\"}}}]}");
     }
     *ret_status = 404;
     return strdup("");
@@ -268,9 +275,10 @@ START_TEST(a_pull_gets_what_there_is_and_tells_the_rest)
     must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
     must(cw_record_census(&m, connection.patient, arena, &census, &types, &err), &err);
     ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
-    ck_assert_uint_eq(types, 2);
-    ck_assert_uint_eq(census[0].count, 4); /* lab-1, lab-2, vital-1, social-1 */
-    ck_assert_uint_eq(census[1].count, 1); /* the Patient */
+    ck_assert_uint_eq(types, 3);
+    ck_assert_uint_eq(census[0].count, 1); /* the Goal of no known time */
+    ck_assert_uint_eq(census[1].count, 4); /* lab-1, lab-2, vital-1, social-1 */
+    ck_assert_uint_eq(census[2].count, 1); /* the Patient */
     ck_assert_ptr_nonnull(task_of(tasks, count, "next_off_origin"));
     ck_assert_ptr_nonnull(task_of(tasks, count, "paging_loop"));
     ck_assert_uint_eq(script_server_count(stranger), 0);
@@ -314,6 +322,34 @@ START_TEST(a_killed_scheduler_is_taken_over_at_once)
 }
 END_TEST
 
+/* The patient signs in again, at another endpoint, while a pull runs: the new tokens go nowhere else. */
+START_TEST(a_refresh_asks_where_the_patient_signed_in_last)
+{
+    gate_open = false;
+    pid_t pid = start_daemon();
+    while (script_server_count(hospital) == 0) {
+        (void)poll(NULL, 0, 5);
+    }
+    char sql[800];
+    (void)snprintf(sql, sizeof sql,
+                   "UPDATE connection SET pinned = '{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}'"
+                   " ORDER BY created_at DESC LIMIT 1",
+                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/new-token"));
+    cw_test_db_sql(&test, sql);
+    gate_open = true;
+    (void)wait_for_end();
+    unsigned old = 0, new = 0;
+    for (size_t i = 0; i < script_server_count(hospital); i++) {
+        const char *target = script_server_request(hospital, i)->target;
+        old += strncmp(target, "/token", 6) == 0;
+        new += strncmp(target, "/new-token", 10) == 0;
+    }
+    ck_assert_uint_eq(old, 0);
+    ck_assert_uint_eq(new, 1);
+    stop_daemon(pid);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("scheduler");
@@ -322,6 +358,7 @@ static Suite *suite(void)
     tcase_add_checked_fixture(t, setup, teardown);
     tcase_add_test(t, a_pull_gets_what_there_is_and_tells_the_rest);
     tcase_add_test(t, a_killed_scheduler_is_taken_over_at_once);
+    tcase_add_test(t, a_refresh_asks_where_the_patient_signed_in_last);
     suite_add_tcase(s, t);
     return s;
 }
