@@ -28,6 +28,7 @@
 #include "scheduler/queue.h"
 #include "smart/pinned.h"
 #include "smart/profile.h"
+#include "smart/renewal.h"
 
 #define CW_RUNS_MAX 1024              /* pulls in flight in one process */
 #define CW_PREPARERS 16               /* they wait, mostly */
@@ -172,6 +173,7 @@ enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err);
 /* refresh.c: makes sure that run->token is good for a page. CW_E_AUTH: the grant is dead; CW_E_EXPIRED: one-time access has ended; others: later. */
 enum cw_code refresh_token(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err);
 bool token_is_due(const struct run *run, int64_t now_us);
+struct cw_renewer renewer_of(struct scheduler *s);
 
 /* upkeep.c */
 void *sequencer_main(void *scheduler);
