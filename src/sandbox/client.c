@@ -20,7 +20,7 @@
 
 struct cw_sbx_client {
     json_t *object;
-    const char *id, *name, *secret, *jwks_file;
+    const char *id, *name, *secret, *jwks_file, *alg;
     enum cw_sbx_auth auth;
     json_t *jwks; /* borrowed from object; NULL */
     char *redirects[REDIRECTS_MAX];
@@ -119,6 +119,11 @@ static enum cw_code take_auth(struct cw_sbx_client *client, struct cw_err *err)
     client->secret = json_string_value(json_object_get(client->object, "secret"));
     client->jwks = json_object_get(client->object, "jwks");
     client->jwks_file = json_string_value(json_object_get(client->object, "jwks_file"));
+    client->alg = json_string_value(json_object_get(client->object, "alg"));
+    const json_t *personalities = json_object_get(client->object, "personalities");
+    if (personalities != NULL && !json_is_array(personalities)) {
+        return wrong(err, CW_E_KIND, "personalities is not an array");
+    }
     bool needs_secret = client->auth == CW_SBX_AUTH_BASIC || client->auth == CW_SBX_AUTH_POST;
     if (needs_secret && (client->secret == NULL || client->secret[0] == '\0')) {
         return wrong(err, CW_E_MISSING, "a client with a secret needs one");
@@ -182,6 +187,18 @@ enum cw_sbx_auth cw_sbx_client_auth(const struct cw_sbx_client *client)
 const json_t *cw_sbx_client_json(const struct cw_sbx_client *client)
 {
     return client->object;
+}
+
+bool cw_sbx_client_known_to(const struct cw_sbx_client *client, const char *personality, bool own)
+{
+    const json_t *list = json_object_get(client->object, "personalities");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        if (name != NULL && strcmp(name, personality) == 0) {
+            return true;
+        }
+    }
+    return list == NULL && !own;
 }
 
 static bool is_one_segment(struct cw_span text)
@@ -306,6 +323,19 @@ static enum cw_code check_claims(const struct cw_sbx_client *client, const json_
     return ret_jti->ptr == NULL ? wrong(err, CW_E_OOM, "out of memory") : CW_OK;
 }
 
+/* The header of a compact JWS names that algorithm. */
+static bool has_alg(struct cw_span assertion, const char *alg)
+{
+    CW_AUTO_STR header;
+    CW_AUTO_JSON *root = NULL;
+    struct cw_span head;
+    struct cw_json_limits limits = { .max_bytes = 4096, .max_depth = 4 };
+    cw_str_init(&header, 4096);
+    return cw_span_cut(&assertion, '.', &head) && cw_base64url_decode(head, &header) == CW_OK &&
+           cw_json_parse(cw_str_span(&header), limits, &root, NULL) == CW_OK &&
+           cw_span_eq_cstr(cw_json_peek_text(root, "alg"), alg);
+}
+
 static enum cw_code check_assertion(const struct cw_sbx_client *client, struct cw_span assertion, struct cw_span audience,
                                     struct cw_arena *arena, struct cw_span *ret_jti, int64_t *ret_until_us, struct cw_err *err)
 {
@@ -319,6 +349,9 @@ static enum cw_code check_assertion(const struct cw_sbx_client *client, struct c
         rc = cw_file_read(client->jwks_file, false, &file, err);
         rc = rc == CW_OK ? cw_json_parse(cw_str_span(&file), limits, &read, err) : rc;
         jwks = read;
+    }
+    if (rc == CW_OK && client->alg != NULL && !has_alg(assertion, client->alg)) {
+        return wrong(err, CW_E_AUTH, "an assertion of another algorithm than registered");
     }
     if (rc == CW_OK) {
         rc = cw_jws_verify(assertion, jwks, &claims, err);

@@ -21,7 +21,8 @@ enum cw_sbx_auth { CW_SBX_AUTH_NONE, CW_SBX_AUTH_BASIC, CW_SBX_AUTH_POST, CW_SBX
 struct cw_sbx_client;
 
 void cw_sbx_client_free(struct cw_sbx_client *client);
-/* From {client_id, auth, name?, secret?, redirect_uris?: [], redirect_folder?, jwks?, jwks_file?}. "{origin}" at the start of a URI
+/* From {client_id, auth, name?, secret?, redirect_uris?: [], redirect_folder?, jwks?, jwks_file?, alg?, personalities?: []}; alg: the one
+ * algorithm of assertions; personalities: the only ones that know this app. "{origin}" at the start of a URI
  * stands for `origin`. CW_E_MISSING, CW_E_KIND, CW_E_RANGE, CW_E_OOM. The object is copied. */
 enum cw_code cw_sbx_client_new(const json_t *object, struct cw_span origin, struct cw_sbx_client **ret_client, struct cw_err *err)
     CW_NONNULL(1, 3) CW_MUST_USE;
@@ -33,6 +34,8 @@ const char *cw_sbx_client_name(const struct cw_sbx_client *client) CW_RETURNS_NO
 enum cw_sbx_auth cw_sbx_client_auth(const struct cw_sbx_client *client);
 /* The object that it was made from. Borrowed. */
 const json_t *cw_sbx_client_json(const struct cw_sbx_client *client);
+/* True when the app is known under the personality of that name ("": the plain hospital). `own`: only where it is named. */
+bool cw_sbx_client_known_to(const struct cw_sbx_client *client, const char *personality, bool own) CW_NONNULL(1, 2);
 bool cw_sbx_client_redirects_to(const struct cw_sbx_client *client, struct cw_span uri) CW_NONNULL(1);
 
 /* What came with a request to the token endpoint. */

@@ -121,16 +121,25 @@ static enum cw_code parse_place(const json_t *object, struct cw_sbx_rule *rule, 
 
 static enum cw_code parse_whom(const json_t *object, struct cw_sbx_rule *rule, struct cw_err *err)
 {
-    struct cw_span patient, type;
+    struct cw_span patient, type, personality;
     enum cw_code rc = cw_json_text_opt(object, "patient", &patient, err);
     if (rc == CW_OK) {
         rc = cw_json_text_opt(object, "type", &type, err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_json_text_opt(object, "personality", &personality, err);
     }
     if (rc != CW_OK) {
         return rc;
     }
     if (patient.len >= sizeof(rule->patient)) {
         return wrong(err, "the patient's id is too long");
+    }
+    if (personality.len >= sizeof(rule->personality)) {
+        return wrong(err, "the personality's name is too long");
+    }
+    if (personality.len > 0) {
+        memcpy(rule->personality, personality.ptr, personality.len);
     }
     if (patient.len > 0) {
         memcpy(rule->patient, patient.ptr, patient.len);
@@ -184,6 +193,9 @@ void cw_sbx_rule_emit(const struct cw_sbx_rule *rule, struct cw_jsonw *w)
 {
     cw_jsonw_open_object(w);
     cw_jsonw_key_int(w, "number", rule->number);
+    if (rule->personality[0] != '\0') {
+        cw_jsonw_key_cstr(w, "personality", rule->personality);
+    }
     if (rule->patient[0] != '\0') {
         cw_jsonw_key_cstr(w, "patient", rule->patient);
     }
@@ -197,11 +209,12 @@ void cw_sbx_rule_emit(const struct cw_sbx_rule *rule, struct cw_jsonw *w)
     cw_jsonw_close_object(w);
 }
 
-bool cw_sbx_rule_fits(const struct cw_sbx_rule *rule, enum cw_sbx_point point, struct cw_span patient,
-                      const struct cw_sbx_type *type)
+bool cw_sbx_rule_fits(const struct cw_sbx_rule *rule, const struct cw_sbx_occasion *occasion)
 {
-    return rule->point == point && rule->left != 0 && (rule->type == NULL || rule->type == type) &&
-           (rule->patient[0] == '\0' || cw_span_eq_cstr(patient, rule->patient));
+    const char *site = occasion->site == NULL ? "" : occasion->site;
+    return rule->point == occasion->point && rule->left != 0 && (rule->type == NULL || rule->type == occasion->type) &&
+           (rule->personality[0] == '\0' || strcmp(rule->personality, site) == 0) &&
+           (rule->patient[0] == '\0' || cw_span_eq_cstr(occasion->patient, rule->patient));
 }
 
 void cw_sbx_faults_add(struct cw_sbx_faults *faults, enum cw_sbx_fault_kind kind, unsigned seconds)

@@ -15,6 +15,7 @@
 #include "base/json.h"
 #include "base/jsonw.h"
 #include "base/span.h"
+#include "sandbox/personality.h"
 #include "sandbox/types.h"
 
 enum cw_sbx_point {
@@ -61,6 +62,7 @@ enum cw_sbx_fault_kind {
 /* One rule of the operator's. */
 struct cw_sbx_rule {
     unsigned number;
+    char personality[CW_SBX_PERSONALITY_NAME_MAX + 1]; /* "" for all of them */
     char patient[CW_SBX_PATIENT_TEXT_MAX]; /* FHIR id; "" for every patient */
     const struct cw_sbx_type *type;        /* NULL for every type */
     enum cw_sbx_point point;
@@ -84,14 +86,22 @@ const char *cw_sbx_fault_name(enum cw_sbx_fault_kind kind) CW_RETURNS_NONNULL;
 /* A one-line description, for the operator's list. */
 const char *cw_sbx_fault_doc(enum cw_sbx_fault_kind kind) CW_RETURNS_NONNULL;
 
-/* From {patient?, type?, point, fault, count?, seconds?}. CW_E_MISSING, CW_E_KIND, CW_E_RANGE (unknown point, fault or type; a fault that
+/* From {personality?, patient?, type?, point, fault, count?, seconds?}. CW_E_MISSING, CW_E_KIND, CW_E_RANGE (unknown point, fault or type; a fault that
  * cannot happen at that point; a number out of range). `number` is left 0. */
 enum cw_code cw_sbx_rule_parse(const json_t *object, struct cw_sbx_rule *ret_rule, struct cw_err *err)
     CW_NONNULL(1, 2) CW_MUST_USE;
 /* The same members, as an object. */
 void cw_sbx_rule_emit(const struct cw_sbx_rule *rule, struct cw_jsonw *w) CW_NONNULL(1, 2);
-bool cw_sbx_rule_fits(const struct cw_sbx_rule *rule, enum cw_sbx_point point, struct cw_span patient,
-                      const struct cw_sbx_type *type) CW_NONNULL(1) CW_MUST_USE;
+/* Who asks for what, where. */
+struct cw_sbx_occasion {
+    enum cw_sbx_point point;
+    const char *site;                /* name of the personality; NULL: the plain hospital */
+    struct cw_span patient;          /* FHIR id; absent when not known */
+    const struct cw_sbx_type *type;  /* NULL when there is none */
+    int persona;                     /* -1: not a generated patient */
+    const char *grant;               /* NULL when not known */
+};
+bool cw_sbx_rule_fits(const struct cw_sbx_rule *rule, const struct cw_sbx_occasion *occasion) CW_NONNULL(1, 2) CW_MUST_USE;
 void cw_sbx_faults_add(struct cw_sbx_faults *faults, enum cw_sbx_fault_kind kind, unsigned seconds) CW_NONNULL(1);
 
 /* Adds the faults that a generated patient carries by nature. `hits` counts, in the grant, how often each came (NULL: not counted). */

@@ -58,6 +58,7 @@ static struct secret *secret_of(const struct cw_sbx_state *state, enum secret_ki
 
 static void grant_free(struct grant *grant)
 {
+    free(grant->site);
     free(grant->client);
     free(grant->patient);
     free(grant->scope);
@@ -144,6 +145,7 @@ static void write_grant(const struct grant *grant, struct cw_str *out)
     cw_jsonw_open_object(&w);
     cw_jsonw_key_cstr(&w, "op", "grant");
     cw_jsonw_key_cstr(&w, "id", grant->id);
+    cw_jsonw_key_cstr(&w, "site", grant->site);
     cw_jsonw_key_cstr(&w, "client", grant->client);
     cw_jsonw_key_cstr(&w, "patient", grant->patient);
     cw_jsonw_key_cstr(&w, "scope", grant->scope);
@@ -216,7 +218,7 @@ void grants_snapshot(const struct cw_sbx_state *state, struct cw_str *out)
 }
 
 struct grant_terms {
-    struct cw_span id, client, patient, scope, nonce;
+    struct cw_span id, site, client, patient, scope, nonce;
 };
 
 static struct grant *grant_add(struct cw_sbx_state *state, const struct grant_terms *terms)
@@ -228,11 +230,12 @@ static struct grant *grant_add(struct cw_sbx_state *state, const struct grant_te
     }
     bool ok = true;
     memcpy(grant->id, terms->id.ptr, CW_ULID_TEXT);
+    grant->site = dup_span(terms->site);
     grant->client = dup_span(terms->client);
     grant->patient = dup_span(terms->patient);
     grant->scope = dup_span(terms->scope);
     grant->nonce = dup_opt(terms->nonce, &ok);
-    if (!ok || grant->client == NULL || grant->patient == NULL || grant->scope == NULL) {
+    if (!ok || grant->site == NULL || grant->client == NULL || grant->patient == NULL || grant->scope == NULL) {
         grant_free(grant);
         return NULL;
     }
@@ -299,7 +302,7 @@ static void revoke_grant(struct cw_sbx_state *state, struct grant *grant)
 static enum cw_code apply_grant(struct cw_sbx_state *state, const json_t *line)
 {
     struct grant_terms terms = {
-        .id = cw_json_peek_text(line, "id"), .client = cw_json_peek_text(line, "client"),
+        .id = cw_json_peek_text(line, "id"), .site = cw_json_peek_text(line, "site"), .client = cw_json_peek_text(line, "client"),
         .patient = cw_json_peek_text(line, "patient"), .scope = cw_json_peek_text(line, "scope"),
         .nonce = cw_json_peek_text(line, "nonce"),
     };
@@ -365,6 +368,7 @@ static enum cw_code view_of(const struct grant *grant, const struct secret *secr
                             struct cw_sbx_view *ret_view)
 {
     memcpy(ret_view->grant, grant->id, sizeof(ret_view->grant));
+    ret_view->site = cw_arena_span(arena, cw_span_cstr(grant->site));
     ret_view->client = cw_arena_span(arena, cw_span_cstr(grant->client));
     ret_view->patient = cw_arena_span(arena, cw_span_cstr(grant->patient));
     ret_view->scope = cw_arena_span(arena, cw_span_cstr(secret->scope != NULL ? secret->scope : grant->scope));
@@ -374,7 +378,7 @@ static enum cw_code view_of(const struct grant *grant, const struct secret *secr
     }
     ret_view->until_us = secret->until_us;
     ret_view->granted_us = grant->made_us;
-    bool ok = ret_view->client.ptr != NULL && ret_view->patient.ptr != NULL && ret_view->scope.ptr != NULL &&
+    bool ok = ret_view->site.ptr != NULL && ret_view->client.ptr != NULL && ret_view->patient.ptr != NULL && ret_view->scope.ptr != NULL &&
               (grant->nonce == NULL || ret_view->nonce.ptr != NULL);
     return ok ? CW_OK : CW_E_OOM;
 }
@@ -409,7 +413,7 @@ enum cw_code cw_sbx_code_issue(struct cw_sbx_state *state, const struct cw_sbx_t
     cw_id_emit("", cw_ulid_new(), id);
     pthread_mutex_lock(&state->lock);
     enum cw_code rc = CW_E_OOM;
-    struct grant *grant = grant_add(state, &(struct grant_terms){ .id = cw_span_cstr(id), .client = terms->client,
+    struct grant *grant = grant_add(state, &(struct grant_terms){ .id = cw_span_cstr(id), .site = terms->site, .client = terms->client,
                                                                   .patient = terms->patient, .scope = terms->scope,
                                                                   .nonce = terms->nonce });
     if (grant != NULL) {
@@ -453,9 +457,9 @@ static enum cw_code redeem_code(struct cw_sbx_state *state, const struct cw_sbx_
     if (code->until_us < cw_now_us()) {
         return cw_err_set(err, CW_E_EXPIRED, "sandbox.grants", "a code came too late");
     }
-    if (!cw_span_eq_cstr(exchange->client, code->grant->client) || !cw_span_eq_cstr(exchange->redirect_uri, code->redirect_uri) ||
-        !verifier_fits(exchange->verifier, code->challenge)) {
-        return cw_err_set(err, CW_E_AUTH, "sandbox.grants", "a code with another client, redirect URI or verifier");
+    if (!cw_span_eq_cstr(exchange->site, code->grant->site) || !cw_span_eq_cstr(exchange->client, code->grant->client) ||
+        !cw_span_eq_cstr(exchange->redirect_uri, code->redirect_uri) || !verifier_fits(exchange->verifier, code->challenge)) {
+        return cw_err_set(err, CW_E_AUTH, "sandbox.grants", "a code of another hospital, client, redirect URI or verifier");
     }
     return view_of(code->grant, code, arena, ret_view);
 }

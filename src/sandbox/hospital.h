@@ -8,6 +8,7 @@
 
 #include "os/config.h"
 #include "sandbox/params.h"
+#include "sandbox/personality.h"
 #include "sandbox/state.h"
 #include "sandbox/store.h"
 #include "vault/jose.h"
@@ -22,17 +23,50 @@ struct hospital {
     struct cw_signing_key *id_key;      /* RS256, of this installation */
     char operator_hash[32];             /* SHA-256 of the operator's token */
     char origin[512];
-    char base[600];                     /* FHIR base, without slash at its end: also the issuer */
-    char token_url[600];
 };
 
-extern const struct cw_route hospital_routes[];
-extern const size_t hospital_route_count;
+/* What a request is for: the hospital under one personality. Lives as long as the request. */
+struct site {
+    struct hospital *hospital;
+    struct cw_sbx_personality as;       /* cw_sbx_plain for the paths without a personality */
+    const char *path;                   /* "/sandbox" or "/sandbox/as/{name}" */
+    const char *root;                   /* the same with the origin */
+    const char *base;                   /* FHIR base, without slash at its end */
+    const char *issuer;
+    const char *token_url;              /* also the audience of client assertions */
+};
+
+enum hospital_route_flag {
+    HOSPITAL_OWN = 1u << 0,       /* there is only one, whatever the personality */
+    HOSPITAL_PERSONAL = 1u << 1   /* set by hospital_doors: the path has a {personality} */
+};
+
+/* All routes: each of the table's, and once more under /as/{personality}. Made once, before there are threads; the program's own for ever. NULL
+ * when out of memory. */
+const struct cw_route *hospital_doors(size_t *ret_count);
 
 static inline struct hospital *hospital_of(const struct cw_request *request)
 {
     return cw_request_context(request);
 }
+static inline struct site *site_of(const struct cw_request *request)
+{
+    return cw_request_state(request);
+}
+static inline bool site_plays(const struct site *site, enum cw_sbx_quirk quirk)
+{
+    return cw_sbx_personality_has(&site->as, quirk);
+}
+/* The app is registered under this personality. */
+static inline bool site_knows(const struct site *site, const struct cw_sbx_client *client)
+{
+    return cw_sbx_client_known_to(client, site->as.name, site_plays(site, CW_SBX_QUIRK_OWN_CLIENTS));
+}
+
+/* site.c: the `before` of the responder, and what belongs to no other room. */
+bool site_enter(struct cw_request *request, struct cw_reply *reply);
+void unknown_any(struct cw_request *request, struct cw_reply *reply);
+void sources_get(struct cw_request *request, struct cw_reply *reply);
 
 /* Waits, answers or cuts off as the faults say. True when the request has been answered. */
 bool fault_answers(struct cw_reply *reply, const struct cw_sbx_faults *faults);
@@ -57,9 +91,13 @@ void revoke_post(struct cw_request *request, struct cw_reply *reply);
 void introspect_post(struct cw_request *request, struct cw_reply *reply);
 void jwks_get(struct cw_request *request, struct cw_reply *reply);
 
-/* fhir.c */
+/* discovery.c */
 void discovery_get(struct cw_request *request, struct cw_reply *reply);
+
+/* metadata.c */
 void metadata_get(struct cw_request *request, struct cw_reply *reply);
+
+/* fhir.c */
 void type_get(struct cw_request *request, struct cw_reply *reply);
 void base_get(struct cw_request *request, struct cw_reply *reply);
 void instance_get(struct cw_request *request, struct cw_reply *reply);
@@ -68,6 +106,8 @@ void instance_get(struct cw_request *request, struct cw_reply *reply);
 void faults_post(struct cw_request *request, struct cw_reply *reply);
 void faults_get(struct cw_request *request, struct cw_reply *reply);
 void faults_delete(struct cw_request *request, struct cw_reply *reply);
+void personalities_post(struct cw_request *request, struct cw_reply *reply);
+void personalities_get(struct cw_request *request, struct cw_reply *reply);
 void clients_post(struct cw_request *request, struct cw_reply *reply);
 void census_get(struct cw_request *request, struct cw_reply *reply);
 void revocations_post(struct cw_request *request, struct cw_reply *reply);

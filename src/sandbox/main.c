@@ -66,8 +66,6 @@ static enum cw_code start(struct hospital *hospital, struct cw_err *err)
         return cw_err_set(err, CW_E_CONFIG, "sandbox", "[sandbox] enabled is not true: never in production");
     }
     (void)snprintf(hospital->origin, sizeof hospital->origin, "%s", cw_config_text(config, CW_CONF_ORIGIN));
-    (void)snprintf(hospital->base, sizeof hospital->base, "%s/sandbox/fhir", hospital->origin);
-    (void)snprintf(hospital->token_url, sizeof hospital->token_url, "%s/sandbox/oauth/token", hospital->origin);
     (void)snprintf(folder, sizeof folder, "%s/sandbox", cw_config_text(config, CW_CONF_STATE_DIR));
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
         return cw_err_sys(err, CW_E_IO, errno, "sandbox", "the state folder cannot be made");
@@ -90,11 +88,17 @@ static enum cw_code start(struct hospital *hospital, struct cw_err *err)
 
 static enum cw_code serve(struct hospital *hospital, struct cw_err *err)
 {
+    size_t count = 0;
+    const struct cw_route *routes = hospital_doors(&count);
+    if (routes == NULL) {
+        return cw_err_set(err, CW_E_OOM, "sandbox", "out of memory");
+    }
     const struct cw_web_app web = {
         .program = "chartway-sandbox",
         .mount = "/sandbox",
-        .routes = hospital_routes,
-        .route_count = hospital_route_count,
+        .routes = routes,
+        .route_count = count,
+        .before = site_enter,
         .faults = CW_FAULT_JSON,
         .threads = (unsigned)cw_config_int(hospital->config, CW_CONF_SANDBOX_THREADS),
         .listen_fd = 0,

@@ -18,6 +18,7 @@
 /* An authorization request that may be answered by a redirect. */
 struct asked {
     struct hospital *hospital;
+    const struct site *site;
     struct cw_request *request;
     struct cw_reply *reply;
     struct cw_span text;          /* the request itself, as a query */
@@ -81,7 +82,7 @@ void home_get(struct cw_request *request, struct cw_reply *reply)
         cw_reply_fault_code(reply, CW_E_OOM, NULL);
         return;
     }
-    cw_page_cstr(page, "base", hospital_of(request)->base);
+    cw_page_cstr(page, "base", site_of(request)->base);
     list_patients(hospital_of(request), page);
     render(request, reply, "sandbox/home", page, 200);
 }
@@ -101,7 +102,7 @@ static void go_back(struct asked *asked, const char *name, struct cw_span value,
     if (asked->state.ptr != NULL) {
         cw_form_add(&query, "state", asked->state);
     }
-    cw_form_add(&query, "iss", cw_span_cstr(asked->hospital->base));
+    cw_form_add(&query, "iss", cw_span_cstr(asked->site->issuer));
     struct cw_span target = asked->redirect_uri;
     bool has_query = cw_span_find(target, '?') < target.len;
     cw_str_add_span(&url, target);
@@ -139,7 +140,7 @@ static bool check_rest(struct asked *asked)
     if (aud.len > 0 && aud.ptr[aud.len - 1] == '/') {
         aud.len--;
     }
-    if (!cw_span_eq_cstr(aud, asked->hospital->base)) {
+    if (!cw_span_eq_cstr(aud, asked->site->base)) {
         return back_with_error(asked, "invalid_request", "aud is not this server's FHIR base.");
     }
     if (asked->scope.len == 0 || asked->scope.len > CW_SBX_SCOPE_TEXT_MAX) {
@@ -172,7 +173,8 @@ static bool read_asked(struct asked *asked, struct cw_span text)
     asked->nonce = cw_sbx_param(params, "nonce");
     asked->challenge = cw_sbx_param(params, "code_challenge");
     asked->client = cw_sbx_client_find(asked->hospital->state, cw_sbx_param(params, "client_id"));
-    if (asked->client == NULL || !cw_sbx_client_redirects_to(asked->client, asked->redirect_uri)) {
+    if (asked->client == NULL || !site_knows(asked->site, asked->client) ||
+        !cw_sbx_client_redirects_to(asked->client, asked->redirect_uri)) {
         say(asked->request, asked->reply, 400, "This app, or the address it wants you back at, is not known here.");
         return false;
     }
@@ -196,6 +198,7 @@ static void show_login(struct asked *asked, const char *problem, int status)
         return;
     }
     cw_page_text(page, "request", asked->text);
+    cw_page_cstr(page, "path", asked->site->path);
     cw_page_cstr(page, "client", cw_sbx_client_name(asked->client));
     cw_page_cstr(page, "problem", problem);
     list_patients(asked->hospital, page);
@@ -205,7 +208,7 @@ static void show_login(struct asked *asked, const char *problem, int status)
 
 static void authorize(struct cw_request *request, struct cw_reply *reply, struct cw_span text)
 {
-    struct asked asked = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct asked asked = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     if (read_asked(&asked, text)) {
         show_login(&asked, NULL, 200);
     }
@@ -243,6 +246,7 @@ static bool pass_faults(struct asked *asked, const struct cw_sbx_patient *patien
 {
     struct cw_sbx_faults faults = { 0 };
     struct cw_sbx_occasion occasion = { .point = CW_SBX_AT_AUTHORIZE,
+                                        .site = asked->site->as.name,
                                         .patient = cw_span_cstr(patient->id),
                                         .persona = patient->persona };
     cw_sbx_faults_take(asked->hospital->state, &occasion, &faults);
@@ -270,7 +274,7 @@ static void list_scopes(struct asked *asked, struct cw_page *page)
 
 void login_post(struct cw_request *request, struct cw_reply *reply)
 {
-    struct asked asked = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct asked asked = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     struct cw_sbx_params form;
     if (!read_step(&asked, &form)) {
         return;
@@ -289,6 +293,7 @@ void login_post(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     cw_page_text(page, "request", asked.text);
+    cw_page_cstr(page, "path", asked.site->path);
     cw_page_cstr(page, "client", cw_sbx_client_name(asked.client));
     cw_page_cstr(page, "patient", patient->id);
     cw_page_cstr(page, "name", patient->name);
@@ -322,6 +327,7 @@ static void grant(struct asked *asked, const struct cw_sbx_params *form, const s
     struct cw_err err = { 0 };
     enum cw_code rc = ticked(asked, form, &scope);
     struct cw_sbx_terms terms = {
+        .site = cw_span_cstr(asked->site->as.name),
         .client = cw_span_cstr(cw_sbx_client_id(asked->client)),
         .patient = cw_span_cstr(patient->id),
         .scope = cw_str_span(&scope),
@@ -344,7 +350,7 @@ static void grant(struct asked *asked, const struct cw_sbx_params *form, const s
 
 void consent_post(struct cw_request *request, struct cw_reply *reply)
 {
-    struct asked asked = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct asked asked = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     struct cw_sbx_params form;
     if (!read_step(&asked, &form)) {
         return;

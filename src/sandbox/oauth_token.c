@@ -11,6 +11,7 @@
 
 struct call {
     struct hospital *hospital;
+    const struct site *site;
     struct cw_request *request;
     struct cw_reply *reply;
     struct cw_sbx_params form;
@@ -43,12 +44,12 @@ static bool open_call(struct call *call)
         return false;
     }
     call->client = rc == CW_OK ? cw_sbx_client_find(call->hospital->state, credentials.id) : NULL;
-    if (call->client == NULL) {
+    if (call->client == NULL || !site_knows(call->site, call->client)) {
         return refuse_client(call);
     }
     struct cw_span jti = { NULL, 0 };
     int64_t until_us = 0;
-    rc = cw_sbx_client_check(call->client, &credentials, cw_span_cstr(call->hospital->token_url), arena, &jti, &until_us, &err);
+    rc = cw_sbx_client_check(call->client, &credentials, cw_span_cstr(call->site->token_url), arena, &jti, &until_us, &err);
     if (rc != CW_OK || (jti.ptr != NULL && !cw_sbx_jti_fresh(call->hospital->state, credentials.id, jti, until_us))) {
         return refuse_client(call);
     }
@@ -64,12 +65,12 @@ static void id_token(struct call *call, struct cw_jsonw *w)
     cw_str_init(&claims, 4096);
     cw_str_init(&jws, 8192);
     cw_str_init(&user, 1024);
-    cw_str_addf(&user, "%s/Patient/%.*s", hospital->base, (int)call->view.patient.len, call->view.patient.ptr);
+    cw_str_addf(&user, "%s/Patient/%.*s", call->site->base, (int)call->view.patient.len, call->view.patient.ptr);
     int64_t now_s = cw_now_us() / CW_SECOND_US;
     struct cw_jsonw c;
     cw_jsonw_init(&c, &claims);
     cw_jsonw_open_object(&c);
-    cw_jsonw_key_cstr(&c, "iss", hospital->base);
+    cw_jsonw_key_cstr(&c, "iss", call->site->issuer);
     cw_jsonw_key_text(&c, "sub", call->view.patient);
     cw_jsonw_key_text(&c, "aud", call->view.client);
     cw_jsonw_key_int(&c, "iat", now_s);
@@ -125,6 +126,7 @@ static bool pass_faults(struct call *call, enum cw_sbx_point point)
 {
     const struct cw_sbx_patient *patient = cw_sbx_patient_find(call->hospital->store, call->view.patient);
     struct cw_sbx_occasion occasion = { .point = point,
+                                        .site = call->site->as.name,
                                         .patient = call->view.patient,
                                         .persona = patient == NULL ? -1 : patient->persona,
                                         .grant = call->view.grant };
@@ -146,9 +148,16 @@ static struct cw_sbx_tokens tokens_of(const struct call *call)
     return tokens;
 }
 
+/* Tokens are good under the personality that gave them, as if each were a server of its own. */
+static bool is_ours(const struct call *call)
+{
+    return cw_span_eq_cstr(call->view.site, call->site->as.name);
+}
+
 static void exchange(struct call *call)
 {
     struct cw_sbx_exchange exchange = {
+        .site = cw_span_cstr(call->site->as.name),
         .code = cw_sbx_param(&call->form, "code"),
         .client = cw_span_cstr(cw_sbx_client_id(call->client)),
         .redirect_uri = cw_sbx_param(&call->form, "redirect_uri"),
@@ -170,10 +179,15 @@ static void refresh(struct call *call)
     struct cw_span token = cw_sbx_param(&call->form, "refresh_token");
     struct cw_arena *arena = cw_request_arena(call->request);
     struct cw_err err = { 0 };
-    /* A fault that is no answer about the grant must not spend the token. */
-    if (cw_sbx_refresh_find(call->hospital->state, token, arena, &call->view) == CW_OK &&
-        !pass_faults(call, CW_SBX_AT_REFRESH)) {
-        return;
+    /* Neither a fault that is no answer about the grant nor another hospital spends the token. */
+    if (cw_sbx_refresh_find(call->hospital->state, token, arena, &call->view) == CW_OK) {
+        if (!is_ours(call)) {
+            reply_oauth_error(call->reply, 400, "invalid_grant", "The refresh token is not of this hospital.");
+            return;
+        }
+        if (!pass_faults(call, CW_SBX_AT_REFRESH)) {
+            return;
+        }
     }
     struct cw_span client = cw_span_cstr(cw_sbx_client_id(call->client));
     if (cw_sbx_refresh_redeem(call->hospital->state, token, client, arena, &call->view, &err) != CW_OK) {
@@ -193,7 +207,7 @@ static void refresh(struct call *call)
 
 void token_post(struct cw_request *request, struct cw_reply *reply)
 {
-    struct call call = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct call call = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     if (!open_call(&call)) {
         return;
     }
@@ -209,26 +223,44 @@ void token_post(struct cw_request *request, struct cw_reply *reply)
 
 /* ---------------------------------------------------------------------------------------------- the others */
 
+/* A token that is good here, of either kind, into the view. */
+static bool find_token(struct call *call, struct cw_span token)
+{
+    struct cw_arena *arena = cw_request_arena(call->request);
+    struct cw_sbx_state *state = call->hospital->state;
+    return (cw_sbx_access_find(state, token, arena, &call->view) == CW_OK ||
+            cw_sbx_refresh_find(state, token, arena, &call->view) == CW_OK) &&
+           is_ours(call);
+}
+
 void revoke_post(struct cw_request *request, struct cw_reply *reply)
 {
-    struct call call = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct call call = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
+    if (site_plays(call.site, CW_SBX_QUIRK_NO_REVOCATION)) {
+        unknown_any(request, reply);
+        return;
+    }
     if (!open_call(&call)) {
         return;
     }
-    cw_sbx_token_revoke(call.hospital->state, cw_sbx_param(&call.form, "token"), cw_span_cstr(cw_sbx_client_id(call.client)));
+    struct cw_span token = cw_sbx_param(&call.form, "token");
+    if (find_token(&call, token)) {
+        cw_sbx_token_revoke(call.hospital->state, token, cw_span_cstr(cw_sbx_client_id(call.client)));
+    }
     cw_reply_json(reply, 200);
 }
 
 void introspect_post(struct cw_request *request, struct cw_reply *reply)
 {
-    struct call call = { .hospital = hospital_of(request), .request = request, .reply = reply };
+    struct call call = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
+    if (site_plays(call.site, CW_SBX_QUIRK_NO_REVOCATION)) {
+        unknown_any(request, reply);
+        return;
+    }
     if (!open_call(&call)) {
         return;
     }
-    struct cw_span token = cw_sbx_param(&call.form, "token");
-    struct cw_arena *arena = cw_request_arena(request);
-    bool active = cw_sbx_access_find(call.hospital->state, token, arena, &call.view) == CW_OK ||
-                  cw_sbx_refresh_find(call.hospital->state, token, arena, &call.view) == CW_OK;
+    bool active = find_token(&call, cw_sbx_param(&call.form, "token"));
     active = active && cw_span_eq_cstr(call.view.client, cw_sbx_client_id(call.client));
     struct cw_jsonw w;
     cw_jsonw_init(&w, cw_reply_body(reply));

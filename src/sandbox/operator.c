@@ -112,6 +112,44 @@ void clients_post(struct cw_request *request, struct cw_reply *reply)
     reply_count(reply, "registered", 1);
 }
 
+/* ---------------------------------------------------------------------------------------------- personalities */
+
+void personalities_post(struct cw_request *request, struct cw_reply *reply)
+{
+    struct cw_err err = { 0 };
+    if (!is_operator(request, reply)) {
+        return;
+    }
+    enum cw_code rc = cw_sbx_personality_put(hospital_of(request)->state, cw_request_json(request), &err);
+    if (rc != CW_OK) {
+        refuse(reply, rc, &err);
+        return;
+    }
+    reply_count(reply, "made", 1);
+}
+
+static void each_personality(const struct cw_sbx_personality *personality, void *arg)
+{
+    cw_sbx_personality_emit(personality, arg);
+}
+
+void personalities_get(struct cw_request *request, struct cw_reply *reply)
+{
+    if (!is_operator(request, reply)) {
+        return;
+    }
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, cw_reply_body(reply));
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key(&w, "personalities");
+    cw_jsonw_open_array(&w);
+    cw_sbx_personalities_each(hospital_of(request)->state, each_personality, &w);
+    cw_jsonw_close_array(&w);
+    cw_jsonw_close_object(&w);
+    (void)!cw_jsonw_end(&w);
+    cw_reply_json(reply, 200);
+}
+
 /* ---------------------------------------------------------------------------------------------- the census */
 
 static void census_counts(struct cw_jsonw *w, const struct cw_sbx_chart *chart)
@@ -198,6 +236,10 @@ void census_get(struct cw_request *request, struct cw_reply *reply)
     for (size_t i = 0; i < cw_sbx_patient_count(hospital->store); i++) {
         census_patient(&w, hospital, cw_sbx_patient_at(hospital->store, i));
     }
+    cw_jsonw_close_array(&w);
+    cw_jsonw_key(&w, "personalities");
+    cw_jsonw_open_array(&w);
+    cw_sbx_personalities_each(hospital->state, each_personality, &w);
     cw_jsonw_close_array(&w);
     cw_jsonw_close_object(&w);
     (void)!cw_jsonw_end(&w);

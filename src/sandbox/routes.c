@@ -12,7 +12,7 @@
 #define FORM_MAX (64u * 1024u)
 #define ANY .unknown_query_ok = true
 
-const struct cw_route hospital_routes[] = {
+static const struct cw_route routes[] = {
     { .name = "home", .method = CW_GET, .path = "/", .handler = home_get, ANY, .doc = "Who is here, and what they carry." },
     { .name = "fhir.discovery", .method = CW_GET, .path = "/fhir/.well-known/smart-configuration", .handler = discovery_get, ANY,
       .doc = "SMART configuration." },
@@ -36,20 +36,64 @@ const struct cw_route hospital_routes[] = {
     { .name = "oauth.introspect", .method = CW_POST, .path = "/oauth/introspect", .handler = introspect_post,
       .body = CW_BODY_RAW_FORM, .body_max = FORM_MAX, ANY, .doc = "RFC 7662." },
     { .name = "oauth.jwks", .method = CW_GET, .path = "/oauth/jwks", .handler = jwks_get, ANY, .doc = "Keys of id_tokens." },
-    { .name = "operator.fault", .method = CW_POST, .path = "/operator/faults", .handler = faults_post,
+    { .name = "operator.fault", .flags = HOSPITAL_OWN, .method = CW_POST, .path = "/operator/faults", .handler = faults_post,
       .body = CW_BODY_JSON, .doc = "Makes something go wrong." },
-    { .name = "operator.faults", .method = CW_GET, .path = "/operator/faults", .handler = faults_get,
+    { .name = "operator.faults", .flags = HOSPITAL_OWN, .method = CW_GET, .path = "/operator/faults", .handler = faults_get,
       .doc = "What is set to go wrong." },
-    { .name = "operator.faults_clear", .method = CW_DELETE, .path = "/operator/faults", .handler = faults_delete,
+    { .name = "operator.faults_clear", .flags = HOSPITAL_OWN, .method = CW_DELETE, .path = "/operator/faults", .handler = faults_delete,
       .doc = "All well again." },
-    { .name = "operator.client", .method = CW_POST, .path = "/operator/clients", .handler = clients_post,
+    { .name = "operator.personality", .flags = HOSPITAL_OWN, .method = CW_POST, .path = "/operator/personalities",
+      .handler = personalities_post, .body = CW_BODY_JSON, .doc = "Makes a personality of quirks." },
+    { .name = "operator.personalities", .flags = HOSPITAL_OWN, .method = CW_GET, .path = "/operator/personalities",
+      .handler = personalities_get, .doc = "All personalities and quirks." },
+    { .name = "sources", .flags = HOSPITAL_OWN, .method = CW_GET, .path = "/sources.json", .handler = sources_get, ANY,
+      .doc = "All personalities as a list for a catalogue." },
+    { .name = "operator.client", .flags = HOSPITAL_OWN, .method = CW_POST, .path = "/operator/clients", .handler = clients_post,
       .body = CW_BODY_JSON, .doc = "Registers an app." },
-    { .name = "operator.revoke", .method = CW_POST, .path = "/operator/patients/{id}/revoke", .handler = revocations_post,
+    { .name = "operator.revoke", .flags = HOSPITAL_OWN, .method = CW_POST, .path = "/operator/patients/{id}/revoke", .handler = revocations_post,
       .doc = "The patient takes all grants back." },
-    { .name = "operator.census", .method = CW_GET, .path = "/operator/census", .handler = census_get, ANY,
+    { .name = "operator.census", .flags = HOSPITAL_OWN, .method = CW_GET, .path = "/operator/census", .handler = census_get, ANY,
       .doc = "Each patient's resources by type." },
 };
-const size_t hospital_route_count = CW_ARRAY_LEN(hospital_routes);
+
+/* What is under a personality and is none of the above: some answer anything. */
+static const struct cw_route others[] = {
+    { .name = "unknown", .method = CW_GET, .path = "/{rest...}", .handler = unknown_any, ANY, .doc = "Nothing." },
+    { .name = "unknown_post", .method = CW_POST, .path = "/{rest...}", .handler = unknown_any, .body = CW_BODY_RAW_FORM,
+      .body_max = FORM_MAX, ANY, .doc = "Nothing." },
+};
+
+/* The same route under a personality. False when out of memory. */
+static bool under_personality(const struct cw_route *route, struct cw_route *out)
+{
+    CW_AUTO_STR path;
+    cw_str_init(&path, 256);
+    cw_str_add_cstr(&path, "/as/{personality}");
+    cw_str_add_cstr(&path, route->path);
+    *out = *route;
+    out->flags |= HOSPITAL_PERSONAL;
+    out->path = cw_str_code(&path) == CW_OK ? cw_str_take(&path) : NULL;
+    return out->path != NULL;
+}
+
+const struct cw_route *hospital_doors(size_t *ret_count)
+{
+    static struct cw_route all[2 * CW_ARRAY_LEN(routes) + CW_ARRAY_LEN(others)];
+    size_t count = CW_ARRAY_LEN(routes);
+    memcpy(all, routes, sizeof(routes));
+    for (size_t i = 0; i < CW_ARRAY_LEN(routes); i++) {
+        if ((routes[i].flags & HOSPITAL_OWN) == 0 && !under_personality(&routes[i], &all[count++])) {
+            return NULL;
+        }
+    }
+    for (size_t i = 0; i < CW_ARRAY_LEN(others); i++) {
+        if (!under_personality(&others[i], &all[count++])) {
+            return NULL;
+        }
+    }
+    *ret_count = count;
+    return all;
+}
 
 static void wait_seconds(unsigned seconds)
 {

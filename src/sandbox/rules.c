@@ -171,7 +171,7 @@ void cw_sbx_faults_take(struct cw_sbx_state *state, const struct cw_sbx_occasion
     pthread_mutex_lock(&state->lock);
     for (size_t i = state->rule_count; i-- > 0;) {
         struct cw_sbx_rule *rule = &state->rules[i];
-        if (!cw_sbx_rule_fits(rule, o->point, o->patient, o->type)) {
+        if (!cw_sbx_rule_fits(rule, o)) {
             continue;
         }
         cw_sbx_faults_add(ret_faults, rule->kind, rule->seconds);

@@ -25,6 +25,7 @@ static void snapshot(const struct cw_sbx_state *state, struct cw_str *out)
 {
     grants_snapshot(state, out);
     rules_snapshot(state, out);
+    personalities_snapshot(state, out);
 }
 
 /* Replaces the file by what is in memory and opens it for appending. */
@@ -78,7 +79,8 @@ static enum cw_code apply(struct cw_sbx_state *state, const json_t *line)
         return CW_E_SYNTAX;
     }
     enum cw_code rc = grants_apply(state, op, line);
-    return rc == CW_E_UNSUPPORTED ? rules_apply(state, op, line) : rc;
+    rc = rc == CW_E_UNSUPPORTED ? rules_apply(state, op, line) : rc;
+    return rc == CW_E_UNSUPPORTED ? personalities_apply(state, op, line) : rc;
 }
 
 /* Lines that make no sense are passed over: the last may be cut, and an older program may have written others. */
@@ -170,6 +172,7 @@ void cw_sbx_state_free(struct cw_sbx_state *state)
         return;
     }
     grants_release(state);
+    personalities_release(state);
     for (size_t i = 0; i < state->client_count; i++) {
         cw_sbx_client_free(state->clients[i]);
     }

@@ -21,12 +21,14 @@
 #include "base/str.h"
 #include "sandbox/client.h"
 #include "sandbox/fault.h"
+#include "sandbox/personality.h"
 
 #define CW_SBX_CODE_SECONDS 60
 #define CW_SBX_ACCESS_SECONDS 3600
 #define CW_SBX_GRANT_DAYS 90          /* unused for so long, a grant is forgotten */
 #define CW_SBX_SECRETS_MAX 200000u    /* codes and tokens at a time */
 #define CW_SBX_CLIENTS_MAX 256u
+#define CW_SBX_PERSONALITIES_MAX 256u /* made by the operator, replaced ones included */
 
 struct cw_sbx_state;
 
@@ -39,12 +41,13 @@ enum cw_code cw_sbx_state_open(const char *folder, struct cw_span origin, struct
 /* --- grants --- */
 
 struct cw_sbx_terms {
+    struct cw_span site; /* name of the personality that grants; absent or "": the plain hospital */
     struct cw_span client, patient, scope, nonce, redirect_uri, challenge; /* nonce may be absent */
 };
 /* What is behind a code or token; spans live in the arena that was given. */
 struct cw_sbx_view {
     char grant[CW_ULID_TEXT + 1];
-    struct cw_span client, patient, scope, nonce;
+    struct cw_span site, client, patient, scope, nonce;
     int64_t until_us;
     int64_t granted_us;
 };
@@ -58,9 +61,9 @@ struct cw_sbx_tokens {
 enum cw_code cw_sbx_code_issue(struct cw_sbx_state *state, const struct cw_sbx_terms *terms, struct cw_str *ret_code,
                                struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 /* Spends a code, whatever the outcome. CW_E_NOT_FOUND, CW_E_EXPIRED, CW_E_CONFLICT (came a second time: the grant is revoked),
- * CW_E_AUTH (another client, redirect URI or verifier). */
+ * CW_E_AUTH (another personality, client, redirect URI or verifier). */
 struct cw_sbx_exchange {
-    struct cw_span code, client, redirect_uri, verifier;
+    struct cw_span site, code, client, redirect_uri, verifier;
 };
 enum cw_code cw_sbx_code_redeem(struct cw_sbx_state *state, const struct cw_sbx_exchange *exchange, struct cw_arena *arena,
                                 struct cw_sbx_view *ret_view, struct cw_err *err) CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
@@ -92,6 +95,17 @@ const struct cw_sbx_client *cw_sbx_client_find(struct cw_sbx_state *state, struc
 /* Adds or replaces one. Codes of cw_sbx_client_new, CW_E_TOO_BIG. */
 enum cw_code cw_sbx_client_put(struct cw_sbx_state *state, const json_t *object, struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
 
+/* --- personalities --- */
+/* The operator's, else a built-in one, else that of a single quirk. False for an unknown name. Its texts live as long as the state. */
+bool cw_sbx_personality_find(struct cw_sbx_state *state, struct cw_span name, struct cw_sbx_personality *ret)
+    CW_NONNULL(1, 3) CW_MUST_USE;
+/* Adds or replaces one of the operator's. Codes of cw_sbx_personality_parse, CW_E_TOO_BIG, CW_E_OOM. */
+enum cw_code cw_sbx_personality_put(struct cw_sbx_state *state, const json_t *object, struct cw_err *err)
+    CW_NONNULL(1, 2) CW_MUST_USE;
+/* Calls for each by name: built in, the operator's, then one for each quirk. */
+typedef void cw_sbx_personality_fn(const struct cw_sbx_personality *personality, void *arg);
+void cw_sbx_personalities_each(struct cw_sbx_state *state, cw_sbx_personality_fn *fn, void *arg) CW_NONNULL(1, 2);
+
 /* --- faults --- */
 /* CW_E_TOO_BIG over CW_SBX_RULES_MAX rules. */
 enum cw_code cw_sbx_rule_put(struct cw_sbx_state *state, const struct cw_sbx_rule *rule, unsigned *ret_number, struct cw_err *err)
@@ -99,14 +113,6 @@ enum cw_code cw_sbx_rule_put(struct cw_sbx_state *state, const struct cw_sbx_rul
 void cw_sbx_rules_emit(struct cw_sbx_state *state, struct cw_jsonw *w) CW_NONNULL(1, 2);
 /* One by its number, or all with 0. Returns how many. */
 size_t cw_sbx_rules_clear(struct cw_sbx_state *state, unsigned number) CW_NONNULL(1);
-/* Who asks for what, where. */
-struct cw_sbx_occasion {
-    enum cw_sbx_point point;
-    struct cw_span patient;          /* FHIR id; absent when not known */
-    const struct cw_sbx_type *type;  /* NULL when there is none */
-    int persona;                     /* -1: not a generated patient */
-    const char *grant;               /* NULL when not known */
-};
 /* Collects what hits this request, and counts it. */
 void cw_sbx_faults_take(struct cw_sbx_state *state, const struct cw_sbx_occasion *occasion, struct cw_sbx_faults *ret_faults)
     CW_NONNULL(1, 2, 3);

@@ -13,10 +13,17 @@ enum secret_kind { SECRET_CODE, SECRET_ACCESS, SECRET_REFRESH, SECRET_JTI };
 struct grant {
     struct grant *next;
     char id[CW_ULID_TEXT + 1];
+    char *site; /* name of the personality */
     char *client, *patient, *scope, *nonce; /* nonce may be NULL */
     int64_t made_us, used_us;
     bool revoked;
     uint8_t hits[CW_SBX_NATURES_MAX];
+};
+
+/* A personality of the operator's, with the object that its texts live in. */
+struct made {
+    json_t *object;
+    struct cw_sbx_personality personality;
 };
 
 struct secret {
@@ -43,6 +50,8 @@ struct cw_sbx_state {
     unsigned last_rule;
     struct cw_sbx_client *clients[CW_SBX_CLIENTS_MAX]; /* the later of equal ids counts */
     size_t client_count, fixed_clients;
+    struct made *made[CW_SBX_PERSONALITIES_MAX]; /* the operator's; the later of equal names counts */
+    size_t made_count;
     char *origin;
     char *path;  /* of the journal; NULL: memory only */
     int fd, lock_fd;
@@ -62,6 +71,11 @@ void grants_snapshot(const struct cw_sbx_state *state, struct cw_str *out);
 void grants_sweep(struct cw_sbx_state *state, int64_t now_us);
 void grants_release(struct cw_sbx_state *state);
 struct grant *grant_find(const struct cw_sbx_state *state, struct cw_span id);
+
+/* --- personalities.c --- */
+enum cw_code personalities_apply(struct cw_sbx_state *state, const char *op, const json_t *line);
+void personalities_snapshot(const struct cw_sbx_state *state, struct cw_str *out);
+void personalities_release(struct cw_sbx_state *state);
 
 /* --- rules.c --- */
 enum cw_code rules_apply(struct cw_sbx_state *state, const char *op, const json_t *line);

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which hospital a request is for: the plain one, or one with a personality. Its URLs are made once for each request, and all that
+ * handlers say of themselves comes from here.
+ */
+#include "config.h"
+#include "sandbox/hospital.h"
+
+#include "base/jsonw.h"
+
+#define MOUNT "/sandbox"
+
+static bool is_under(const struct cw_request *request)
+{
+    return (cw_request_route(request)->flags & HOSPITAL_PERSONAL) != 0;
+}
+
+static const char *url(struct cw_arena *arena, const char *head, const char *tail)
+{
+    return cw_arena_printf(arena, "%s%s", head, tail);
+}
+
+/* All URLs of the site. False when out of memory. */
+static bool name_places(struct site *site, struct cw_arena *arena)
+{
+    const char *name = site->as.name;
+    site->path = name[0] == '\0' ? MOUNT : url(arena, MOUNT "/as/", name);
+    site->root = site->path == NULL ? NULL : url(arena, site->hospital->origin, site->path);
+    if (site->root == NULL) {
+        return false;
+    }
+    site->base = url(arena, site->root, "/fhir");
+    site->token_url = url(arena, site->root, "/oauth/token");
+    site->issuer = site->base;
+    return site->base != NULL && site->token_url != NULL;
+}
+
+bool site_enter(struct cw_request *request, struct cw_reply *reply)
+{
+    struct hospital *hospital = cw_request_context(request);
+    struct cw_arena *arena = cw_request_arena(request);
+    struct site *site = cw_arena_alloc(arena, sizeof *site);
+    if (site == NULL) {
+        cw_reply_fault_code(reply, CW_E_OOM, NULL);
+        return false;
+    }
+    *site = (struct site){ .hospital = hospital, .as = cw_sbx_plain };
+    if (is_under(request) &&
+        !cw_sbx_personality_find(hospital->state, cw_request_path_var(request, "personality"), &site->as)) {
+        cw_reply_fault(reply, "resource_not_found", "personality", "The sandbox has no such personality.");
+        return false;
+    }
+    if (!name_places(site, arena)) {
+        cw_reply_fault_code(reply, CW_E_OOM, NULL);
+        return false;
+    }
+    cw_request_set_state(request, site);
+    return true;
+}
+
+void unknown_any(struct cw_request *request, struct cw_reply *reply)
+{
+    if (site_plays(site_of(request), CW_SBX_QUIRK_HTML_FOR_UNKNOWN)) {
+        (void)cw_str_add_cstr(cw_reply_body(reply), "<!doctype html><title>Welcome</title><p>Nothing is wrong here.");
+        cw_reply_html(reply, 200);
+        return;
+    }
+    cw_reply_fault(reply, "resource_not_found", NULL, "There is nothing here.");
+}
+
+/* --- the catalogue of all personalities --- */
+
+static void source_row(struct cw_jsonw *w, const struct hospital *hospital, const struct cw_sbx_personality *personality)
+{
+    CW_AUTO_STR base, name;
+    cw_str_init(&base, 1024);
+    cw_str_init(&name, 256);
+    cw_str_addf(&base, "%s" MOUNT "/as/%s/fhir", hospital->origin, personality->name);
+    cw_str_addf(&name, "Sandbox as %s", personality->name);
+    cw_jsonw_open_object(w);
+    cw_jsonw_key_text(w, "URL", cw_str_span(&base));
+    cw_jsonw_key_text(w, "OrganizationName", cw_str_span(&name));
+    cw_jsonw_key_cstr(w, "NPIID", "");
+    cw_jsonw_key_cstr(w, "OrganizationZipCode", "");
+    cw_jsonw_close_object(w);
+}
+
+struct rows {
+    struct cw_jsonw *w;
+    const struct hospital *hospital;
+};
+
+static void each_source(const struct cw_sbx_personality *personality, void *arg)
+{
+    struct rows *rows = arg;
+    source_row(rows->w, rows->hospital, personality);
+}
+
+void sources_get(struct cw_request *request, struct cw_reply *reply)
+{
+    struct cw_jsonw w;
+    struct rows rows = { &w, hospital_of(request) };
+    cw_jsonw_init(&w, cw_reply_body(reply));
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key(&w, "Endpoints");
+    cw_jsonw_open_array(&w);
+    cw_sbx_personalities_each(rows.hospital->state, each_source, &rows);
+    cw_jsonw_close_array(&w);
+    cw_jsonw_close_object(&w);
+    (void)!cw_jsonw_end(&w);
+    cw_reply_json(reply, 200);
+}
