@@ -10,6 +10,7 @@
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "fhir/capability.h"
 #include "fhir/plan.h"
 #include "net/url.h"
 #include "os/log.h"
@@ -29,7 +30,8 @@ struct plan {
     struct cw_endpoint endpoint;
     struct cw_discovery discovery;
     struct cw_registration registration;
-    const struct cw_profile *profile;
+    struct cw_profile_choice choice;
+    const struct cw_profile *profile; /* the one chosen */
     const char *base;             /* normalised */
     struct cw_str scopes, redirect_uri, pinned, state;
     struct cw_secret verifier, nonce;
@@ -173,6 +175,11 @@ static struct cw_span host_of(struct cw_arena *arena, const char *text)
     return host;
 }
 
+static struct cw_span host_alone(struct cw_span host_port)
+{
+    return cw_span_upto(host_port, cw_span_find(host_port, ':'));
+}
+
 /* A revocation carries the client's secret and a refresh token: to a host that the registration does not name it is
  * never sent, as with the token endpoint. Nothing else needs it, so the visit goes on without. */
 static void drop_foreign_revocation(struct plan *plan)
@@ -181,6 +188,24 @@ static void drop_foreign_revocation(struct plan *plan)
     if (host.ptr == NULL || !cw_host_matches(host, plan->registration.hosts, plan->registration.host_count)) {
         plan->discovery.revocation_endpoint = "";
     }
+}
+
+/* What bends the rules here. A profile chooses quirks alone: which credentials are sent was settled before, by hosts. */
+static void choose_profile(struct plan *plan, struct cw_span vendor)
+{
+    struct cw_profile_facts facts = {
+        .registration = plan->registration.profile,
+        .vendor = vendor,
+        .host = host_alone(host_of(plan->arena, plan->base)),
+    };
+    struct cw_capability capability;
+    if (plan->endpoint.capability.ptr != NULL &&
+        cw_capability_read(plan->endpoint.capability, plan->arena, &capability, NULL) == CW_OK) {
+        facts.software = capability.software_name;
+        facts.publisher = capability.publisher;
+    }
+    plan->choice = cw_profiles_choose(plan->visit->app->profiles, &facts);
+    plan->profile = plan->choice.profile;
 }
 
 static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
@@ -210,8 +235,7 @@ static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
         return rc;
     }
     drop_foreign_revocation(plan);
-    struct cw_span profile = plan->registration.profile.len > 0 ? plan->registration.profile : vendor;
-    plan->profile = cw_profiles_get(plan->visit->app->profiles, profile);
+    choose_profile(plan, vendor);
     return CW_OK;
 }
 
@@ -221,6 +245,10 @@ static enum cw_code ask_scopes(struct plan *plan)
 {
     size_t count = 0;
     const char *const *types = cw_plan_types(&count);
+    if (plan->profile->types != NULL) {
+        types = plan->profile->types;
+        count = plan->profile->type_count;
+    }
     const struct cw_scope_wish wish = { .profile = plan->profile, .discovery = &plan->discovery,
                                         .registered = plan->registration.scopes, .types = types, .type_count = count };
     return cw_scope_request(&wish, &plan->scopes);
@@ -243,7 +271,8 @@ static enum cw_code make_state(struct plan *plan, struct cw_err *err)
 
 static enum cw_code pin(struct plan *plan)
 {
-    const struct cw_pinned pinned = cw_pinned_of(&plan->discovery, plan->base, plan->profile->name);
+    struct cw_pinned pinned = cw_pinned_of(&plan->discovery, plan->base, plan->profile->name);
+    pinned.profile_why = cw_profile_why_name(plan->choice.why);
     return cw_pinned_emit(&pinned, &plan->pinned);
 }
 

@@ -21,17 +21,18 @@ enum cw_code cw_smart_identity_open(struct cw_model *m, const struct cw_profiles
         return rc;
     }
     const struct cw_registration *row = &identity.registration;
+    const struct cw_profile *profile = cw_profiles_get(profiles, profile_name.len > 0 ? profile_name : row->profile);
     if (row->method == CW_AUTH_BASIC || row->method == CW_AUTH_POST) {
         rc = cw_registration_secret(m, registration, &identity.secret, err);
     } else if (row->method == CW_AUTH_KEY_JWT) {
-        rc = cw_signing_key_current(m, CW_ALG_RS384, &identity.key, err); /* the one algorithm that eCW takes, too */
+        rc = cw_signing_key_current(m, profile->jwt_alg, &identity.key, err);
     }
     if (rc != CW_OK) {
         cw_smart_identity_release(&identity);
         return rc;
     }
     identity.client = (struct cw_smart_client){
-        .profile = cw_profiles_get(profiles, row->profile.len > 0 ? row->profile : profile_name),
+        .profile = profile,
         .auth = row->method,
         .client_id = row->client_id,
         .secret = cw_secret_span(&identity.secret),

@@ -21,7 +21,7 @@ void cw_smart_identity_release(struct cw_smart_identity *identity) CW_NONNULL(1)
 
 /* Reads the registration and what it needs; touches the database, so call it outside of network calls. No jku is sent: the server knows our key set from
  * the registration, and some refuse a jku that they did not see there. The profile is the
- * registration's own where it has one, else `profile_name`. CW_E_NOT_FOUND, CW_E_UNAVAILABLE, CW_E_AUTH (cannot be unsealed), CW_E_OOM. */
+ * one of that name (that the authorization was pinned with), or the registration's where none was; it says which algorithm signs. CW_E_NOT_FOUND, CW_E_UNAVAILABLE, CW_E_AUTH (cannot be unsealed), CW_E_OOM. */
 enum cw_code cw_smart_identity_open(struct cw_model *m, const struct cw_profiles *profiles,
                                     struct cw_registration_id registration, struct cw_span profile_name,
                                     struct cw_arena *arena, struct cw_smart_identity *ret_identity, struct cw_err *err)

@@ -25,6 +25,7 @@ struct cw_pinned {
     const char *revocation_endpoint;
     const char *jwks_uri;
     const char *profile;                /* vendor profile */
+    const char *profile_why;            /* cw_profile_why_name: why this one */
     unsigned auth_methods;              /* 1u << enum cw_auth_method, as advertised; 0: not told */
     bool iss_parameter;                 /* RFC 9207: iss must come back */
 };
