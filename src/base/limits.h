@@ -46,6 +46,7 @@
 #define CW_FHIR_TYPE_MAX 64u
 #define CW_DOCUMENT_MAX (50u * 1024u * 1024u)
 #define CW_HTTP_HEADERS_MAX (64u * 1024u)
+#define CW_HTTP_RATIO_MAX 400u                 /* unpacked to packed; pages of hospitals stay under 60, deflate can do 1,032 */
 #define CW_REDIRECTS_MAX 3
 #define CW_PAGES_MAX 2000u                     /* pages of one search */
 #define CW_ERROR_TEXT_MAX 500u                 /* error_description, kept encrypted for the operator */

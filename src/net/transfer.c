@@ -18,6 +18,7 @@
 
 #define RETRY_AFTER_MAX_S 86400
 #define KEPT_CONNECTION_S 300L
+#define WIRE_SLACK 4096 /* what a compressed body that does not shrink may have over its content */
 
 static void init_once(void)
 {
@@ -32,6 +33,14 @@ void cw_net_library_init(void)
     (void)pthread_once(&once, init_once);
 }
 
+/* True when the body grows by unpacking as no document does. The bytes in libcurl's hands may not be counted yet. */
+static bool is_bomb(const struct cw_transfer *t)
+{
+    curl_off_t wire = 0;
+    return t->codings > 0 && curl_easy_getinfo(t->easy, CURLINFO_SIZE_DOWNLOAD_T, &wire) == CURLE_OK &&
+           t->received / CW_HTTP_RATIO_MAX > (size_t)wire + CURL_MAX_WRITE_SIZE;
+}
+
 static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
 {
     (void)one;
@@ -41,6 +50,10 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
         return CURL_WRITEFUNC_ERROR;
     }
     t->received += len;
+    if (is_bomb(t)) {
+        t->too_big = true;
+        return CURL_WRITEFUNC_ERROR;
+    }
     if (t->chunk != NULL) {
         t->stopped = !t->chunk(t->chunk_arg, cw_span_of(bytes, len));
         return t->stopped ? CURL_WRITEFUNC_ERROR : len;
@@ -50,6 +63,42 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *arg)
         return CURL_WRITEFUNC_ERROR;
     }
     return len;
+}
+
+/* Called all the time, with the bytes of the body as they came: a compressed one can be endless and unpack to nothing. */
+static int on_progress(void *arg, curl_off_t total, curl_off_t wire, curl_off_t up_total, curl_off_t up)
+{
+    (void)total;
+    (void)up_total;
+    (void)up;
+    struct cw_transfer *t = arg;
+    if (wire > 0 && (uint64_t)wire > t->body_max + t->body_max / 64 + WIRE_SLACK) {
+        t->too_big = true;
+        return 1;
+    }
+    return 0;
+}
+
+/* False for what libcurl would unpack though we have not asked for it: brotli, zstd (which takes memory as the sender likes), or one
+ * coding inside another. */
+static bool coding_taken(struct cw_transfer *t, struct cw_span line)
+{
+    static const char *const taken[] = { "gzip", "x-gzip", "deflate" };
+    struct cw_span name;
+    if (!cw_span_cut(&line, ':', &name) || !cw_span_eq_nocase(name, CW_SPAN("Content-Encoding"))) {
+        return true;
+    }
+    struct cw_span value = cw_span_trim(line);
+    if (value.len == 0 || cw_span_eq_nocase(value, CW_SPAN("identity"))) {
+        return true;
+    }
+    t->codings++;
+    for (size_t i = 0; i < CW_ARRAY_LEN(taken); i++) {
+        if (cw_span_eq_nocase(value, cw_span_cstr(taken[i]))) {
+            return t->codings == 1;
+        }
+    }
+    return false;
 }
 
 static size_t on_header(char *bytes, size_t one, size_t len, void *arg)
@@ -63,6 +112,13 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *arg)
     t->header_bytes += len;
     if (cw_span_starts(cw_span_of(bytes, len), CW_SPAN("HTTP/"))) {
         cw_str_clear(&t->response->headers); /* after 100 or 103 comes the real one */
+        t->codings = 0;
+        t->head_ended = false;
+    }
+    t->head_ended = t->head_ended || bytes[0] == '\r' || bytes[0] == '\n';
+    if (!coding_taken(t, cw_span_of(bytes, len))) {
+        t->bad_coding = true;
+        return CURL_WRITEFUNC_ERROR;
     }
     if (cw_str_add(&t->response->headers, bytes, len) != CW_OK) {
         t->oom = true;
@@ -171,6 +227,7 @@ static void set_policy(struct cw_transfer *t)
 {
     CURL *easy = t->easy;
     (void)curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    (void)curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* else a name server that is silent holds up this thread beyond the time */
     (void)curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, t->allowed ? "http,https" : "https");
     (void)curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     (void)curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* the *_proxy variables are not ours */
@@ -189,6 +246,9 @@ static void set_policy(struct cw_transfer *t)
     (void)curl_easy_setopt(easy, CURLOPT_WRITEDATA, t);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
     (void)curl_easy_setopt(easy, CURLOPT_HEADERDATA, t);
+    (void)curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+    (void)curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, on_progress);
+    (void)curl_easy_setopt(easy, CURLOPT_XFERINFODATA, t);
     (void)curl_easy_setopt(easy, CURLOPT_PRIVATE, t);
 }
 
@@ -224,7 +284,10 @@ static enum cw_code set_target(struct cw_transfer *t, const struct cw_http_reque
     (void)curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, request->fresh_connection ? 1L : 0L);
     (void)curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
     bool ok = curl_easy_setopt(t->easy, CURLOPT_URL, cw_url_text(t->url)) == CURLE_OK;
-    ok = ok && (ca_file[0] == '\0' || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
+    if (ca_file[0] != '\0') { /* alone: libcurl's default folder would trust the system's beside it */
+        ok = ok && curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
+             curl_easy_setopt(t->easy, CURLOPT_CAPATH, NULL) == CURLE_OK;
+    }
     ok = ok && set_method(t->easy, request, copy_body);
     return ok ? CW_OK : cw_err_set(err, CW_E_OOM, "http", "out of memory");
 }
@@ -248,7 +311,9 @@ enum cw_code cw_transfer_prepare(struct cw_transfer *t, const struct cw_http_req
     t->is_get = request->method == CW_HTTP_GET;
     t->received = 0;
     t->header_bytes = 0;
-    t->blocked = t->too_big = t->stopped = t->oom = false;
+    t->codings = 0;
+    t->head_ended = false;
+    t->blocked = t->too_big = t->stopped = t->oom = t->bad_coding = false;
     t->response->status = 0;
     cw_str_clear(&t->response->body);
     cw_str_clear(&t->response->headers);
@@ -306,8 +371,14 @@ static enum cw_code meaning_of(const struct cw_transfer *t, CURLcode result)
     if (t->stopped) {
         return CW_E_STOPPED;
     }
+    if (t->bad_coding) {
+        return CW_E_UPSTREAM;
+    }
     if (t->oom) {
         return CW_E_OOM;
+    }
+    if (result == CURLE_OUT_OF_MEMORY && t->response->request_sent && !t->head_ended) {
+        return CW_E_TOO_BIG; /* libcurl's word for a header line over its limit of 100 KiB */
     }
     if (t->blocked) {
         return CW_E_BLOCKED;
@@ -336,6 +407,7 @@ enum cw_code cw_transfer_finish(struct cw_transfer *t, CURLcode result, struct c
     const char *why = rc == CW_E_BLOCKED   ? "an address that is not public"
                       : rc == CW_E_TOO_BIG ? "the answer is over its limit"
                       : rc == CW_E_STOPPED ? "stopped by the reader"
+                      : t->bad_coding      ? "a content coding that was not asked for"
                                            : curl_easy_strerror(result);
     return cw_err_sys(err, rc, (int)result, "http", "%s: %s", cw_url_host(t->url), why);
 }

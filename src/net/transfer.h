@@ -23,13 +23,15 @@ struct cw_transfer {
     void *chunk_arg;
     size_t body_max;
     size_t received;
-    size_t header_bytes;
+    size_t header_bytes;     /* of all answers to this request: a flood of 1xx has no end either */
+    unsigned codings;        /* how often the body says that it is compressed */
     unsigned redirects_left;
     int64_t started_us;      /* monotonic */
     int64_t deadline_us;
     bool allowed;            /* the URL is on the operator's list */
     bool is_get;
-    bool blocked, too_big, stopped, oom;
+    bool head_ended;         /* the blank line after the headers came */
+    bool blocked, too_big, stopped, oom, bad_coding;
 };
 
 /* libcurl wants this once before any handle. */

@@ -232,8 +232,24 @@ enum cw_code cw_file_replace(const char *path, unsigned mode, struct cw_span con
 
 /* ---- the process */
 
+/* What the libraries under us read from the environment about our connections: proxies, whom to trust, where to write the keys of every
+ * TLS session down, other names for hosts. Only the configuration says such things. */
+static void clear_environment(void)
+{
+    static const char *const names[] = {
+        "SSLKEYLOGFILE", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "CURL_HOME", "NETRC", "HOSTALIASES",
+        "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY",
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(names); i++) {
+        if (unsetenv(names[i]) != 0) {
+            cw_bug("unsetenv refuses a name");
+        }
+    }
+}
+
 void cw_process_harden(void)
 {
+    clear_environment();
     struct rlimit none = { 0, 0 };
     if (setrlimit(RLIMIT_CORE, &none) != 0) {
         cw_bug("setrlimit cannot lower the core size");

@@ -29,7 +29,8 @@ enum cw_code cw_file_read(const char *path, bool private_only, struct cw_str *ou
 enum cw_code cw_file_replace(const char *path, unsigned mode, struct cw_span content, struct cw_err *err)
     CW_NONNULL(1) CW_MUST_USE;
 
-/* No core dumps, no ptrace by the same user (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), umask 027, SIGPIPE ignored. */
+/* No core dumps, no ptrace by the same user (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), umask 027, SIGPIPE ignored; variables by which the
+ * environment would choose proxies, trust or a TLS key log are taken out. Before any other thread. */
 void cw_process_harden(void);
 
 /* Stopping. cw_stop_init blocks SIGTERM, SIGINT, SIGUSR1 and SIGHUP in the calling thread (call it before any other

@@ -198,6 +198,26 @@ static void gzip(const char *bytes, size_t len, size_t times, struct cw_str *out
     (void)deflateEnd(&z);
 }
 
+/* False when the server stops. */
+static bool pause_for(const struct script_server *server, unsigned ms)
+{
+    struct pollfd stop = { .fd = server->stop_fd, .events = POLLIN };
+    return poll(&stop, 1, (int)ms) == 0;
+}
+
+static void send_endless(const struct script_server *server, int fd, const struct script_answer *a)
+{
+    size_t len = a->endless_len != 0 ? a->endless_len : strlen(a->endless);
+    bool ok = true;
+    for (size_t i = 0; ok; i = (i + 1) % len) {
+        if (a->drip_ms == 0) {
+            ok = send_all(server, fd, a->endless, len);
+        } else {
+            ok = pause_for(server, a->drip_ms) && send_all(server, fd, a->endless + i, 1);
+        }
+    }
+}
+
 /* False when the connection is to be closed. */
 static bool answer(const struct connection *c, const struct script_answer *a, const struct script_request *request)
 {
@@ -207,7 +227,10 @@ static bool answer(const struct connection *c, const struct script_answer *a, co
         return false;
     }
     if (a->raw != NULL) {
-        (void)send_all(server, c->fd, a->raw, strlen(a->raw));
+        bool sent = send_all(server, c->fd, a->raw, a->raw_len != 0 ? a->raw_len : strlen(a->raw));
+        if (sent && a->endless != NULL) {
+            send_endless(server, c->fd, a);
+        }
         return false;
     }
     if (a->cut_at < 0) {

@@ -37,6 +37,10 @@ struct script_answer {
     long cut_at;             /* > 0: close after so many body bytes; -1: before any header */
     bool hold;               /* say nothing until the server stops */
     const char *raw;         /* sent instead of an HTTP answer */
+    size_t raw_len;          /* 0: strlen(raw) */
+    const char *endless;     /* sent after raw, again and again until the peer has gone */
+    size_t endless_len;      /* 0: strlen(endless) */
+    unsigned drip_ms;        /* pause before each byte of endless */
     /* Makes body and status at the time of the request; the strings it returns are freed by the server. */
     char *(*make)(void *arg, const struct script_request *request, int *ret_status);
     void *arg;

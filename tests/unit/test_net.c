@@ -7,7 +7,7 @@
 
 #include "net/http.h"
 
-#include <signal.h>
+#include <unistd.h>
 
 #include "base/limits.h"
 #include "base/text.h"
@@ -132,6 +132,11 @@ START_TEST(blocked_addresses)
         "https://100.64.1.1/", "https://10.0.0.1/", "https://192.168.1.1/", "https://172.20.0.1/", "https://0.0.0.0/",
         "https://[fd00::1]/", "https://[fe80::1]/", "https://[64:ff9b::7f00:1]/", "https://224.0.0.1/",
         "https://localhost/", "http://localhost/", "http://8.8.8.8/", "https://8.8.8.8:8443/",
+        "https://LOCALHOST/", "https://017700000001/", "https://0x7f.1/",
+        "https://0177.1/", "https://127.0.1/", "https://0/", "https://255.255.255.255/", "https://4294967295/", "https://[::]/",
+        "https://[::ffff:7f00:1]/", "https://[::127.0.0.1]/", "https://[0:0:0:0:0:0:0:1]/", "https://[2002:7f00:1::]/",
+        "https://[2001:0:4136:e378:8000:63bf:80ff:fffe]/", "https://[64:ff9b:1::7f00:1]/", "https://[fd00:ec2::254]/",
+        "https://[ff02::1]/", "https://[fe80::1]/latest", "https://192.0.0.192/", "https://100.100.100.200/",
     };
     struct cw_http *http = net_fixture_http(NULL, "");
     for (size_t i = 0; i < CW_ARRAY_LEN(urls); i++) {
@@ -402,8 +407,17 @@ Suite *http_suite(void)
     return suite;
 }
 
+char test_net_keylog[] = "/tmp/cw-keylog-XXXXXX";
+
 int main(void)
 {
-    (void)signal(SIGPIPE, SIG_IGN); /* as cw_process_harden does; libcurl with NOSIGNAL leaves it to the program */
-    return cw_check_main((Suite *const[]){ url_suite(), policy_suite(), http_suite(), multi_suite(), tls_suite(), NULL });
+    int fd = mkstemp(test_net_keylog);
+    if (fd < 0 || close(fd) != 0 || setenv("SSLKEYLOGFILE", test_net_keylog, 1) != 0) {
+        return EXIT_FAILURE;
+    }
+    cw_process_harden(); /* as every program does first: the environment, SIGPIPE */
+    int rc = cw_check_main((Suite *const[]){ url_suite(), policy_suite(), http_suite(), multi_suite(), tls_suite(),
+                                             hostile_suite(), resolver_suite(), NULL });
+    (void)unlink(test_net_keylog);
+    return rc;
 }
