@@ -2,8 +2,9 @@
 /*
  * Every outgoing request. One policy for all: https with TLS 1.2 or newer and verification; addresses that are
  * loopback, private, link-local, CGNAT, ULA, multicast, v4-mapped or NAT64 refused after name resolution and again at
- * connect; no proxy, netrc or cookie of the environment; sizes and times bounded after decompression; redirects never
- * followed by libcurl. `host:port` pairs of [net] allow may be http, private or on another port.
+ * connect; no proxy, netrc, trust or cookie of the environment or of an answer; sizes and times bounded before and after
+ * decompression, and their ratio; redirects never followed by libcurl. `host:port` pairs of [net] allow may be http, private or on
+ * another port; where [net] only names hosts, there are no others.
  */
 #ifndef CW_NET_HTTP_H
 #define CW_NET_HTTP_H
@@ -62,7 +63,8 @@ enum cw_code cw_http_new(const struct cw_config *config, struct cw_http **ret_ht
 
 /* One exchange. CW_OK whenever an answer arrived whole, whatever its status. CW_E_BLOCKED (policy), CW_E_TIMEOUT, CW_E_TOO_BIG,
  * CW_E_UNAVAILABLE (name, connect, TLS, reset, cut body), CW_E_UPSTREAM (not HTTP, broken compression), CW_E_SYNTAX (bad URL), CW_E_RANGE (header value),
- * CW_E_STOPPED, CW_E_OOM. A redirect over the count asked for is an answer like any other. err names the host, never path or query. */
+ * CW_E_STOPPED, CW_E_OOM. A redirect over the count asked for is an answer like any other. A gzip body that ends too early though its length is right is not told
+ * from a whole one: its reader must. err names the host, never path or query. */
 enum cw_code cw_http_perform(struct cw_http *http, const struct cw_http_request *request,
                              struct cw_http_response *response, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 

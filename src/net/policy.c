@@ -19,6 +19,7 @@ struct exception {
 struct cw_net_policy {
     struct exception *exceptions;
     size_t count;
+    char *only; /* words; empty: no such list */
     char *ca_file;
     unsigned connect_ms;
     unsigned total_ms;
@@ -33,6 +34,7 @@ void cw_net_policy_free(struct cw_net_policy *policy)
         free(policy->exceptions[i].host);
     }
     free(policy->exceptions);
+    free(policy->only);
     free(policy->ca_file);
     free(policy);
 }
@@ -91,7 +93,8 @@ static enum cw_code read_exceptions(struct cw_net_policy *policy, struct cw_span
 enum cw_code cw_net_policy_new(const struct cw_config *config, struct cw_net_policy **ret_policy, struct cw_err *err)
 {
     struct cw_net_policy *policy = calloc(1, sizeof *policy);
-    if (policy == NULL || (policy->ca_file = strdup(cw_config_text(config, CW_CONF_NET_CA_FILE))) == NULL) {
+    if (policy == NULL || (policy->ca_file = strdup(cw_config_text(config, CW_CONF_NET_CA_FILE))) == NULL ||
+        (policy->only = strdup(cw_config_text(config, CW_CONF_NET_ONLY))) == NULL) {
         cw_net_policy_free(policy);
         return cw_err_set(err, CW_E_OOM, "net.policy", "out of memory");
     }
@@ -117,6 +120,24 @@ bool cw_net_policy_allows(const struct cw_net_policy *policy, const struct cw_ur
     return false;
 }
 
+/* A list of the operator's own: a name, or *. and what stands behind the first dot of a longer one. */
+static bool is_listed(const char *only, struct cw_span host)
+{
+    struct cw_span rest = cw_span_cstr(only);
+    struct cw_span word;
+    while (cw_span_word(&rest, &word)) {
+        if (cw_span_starts(word, CW_SPAN("*."))) {
+            struct cw_span suffix = cw_span_from(word, 1);
+            if (host.len > suffix.len && cw_span_eq_nocase(cw_span_from(host, host.len - suffix.len), suffix)) {
+                return true;
+            }
+        } else if (cw_span_eq_nocase(word, host)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum cw_code cw_net_policy_check(const struct cw_net_policy *policy, const struct cw_url *url, struct cw_err *err)
 {
     if (cw_net_policy_allows(policy, url)) {
@@ -128,6 +149,9 @@ enum cw_code cw_net_policy_check(const struct cw_net_policy *policy, const struc
     if (cw_url_port(url) != 443) {
         return cw_err_set(err, CW_E_BLOCKED, "net.policy", "%s: port %u is not on [net] allow", cw_url_host(url),
                           cw_url_port(url));
+    }
+    if (policy->only[0] != '\0' && !is_listed(policy->only, cw_span_cstr(cw_url_host(url)))) {
+        return cw_err_set(err, CW_E_BLOCKED, "net.policy", "%s: not on [net] only", cw_url_host(url));
     }
     return CW_OK;
 }

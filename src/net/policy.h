@@ -17,7 +17,7 @@ enum cw_code cw_net_policy_new(const struct cw_config *config, struct cw_net_pol
     CW_NONNULL(1, 2) CW_MUST_USE;
 /* True for exactly a host:port of the list. */
 bool cw_net_policy_allows(const struct cw_net_policy *policy, const struct cw_url *url) CW_NONNULL(1, 2);
-/* https on port 443, or on the list. CW_E_BLOCKED. */
+/* https on port 443 and, where there is such a list, to a host of [net] only; or on the list of [net] allow. CW_E_BLOCKED. */
 enum cw_code cw_net_policy_check(const struct cw_net_policy *policy, const struct cw_url *url, struct cw_err *err)
     CW_NONNULL(1, 2) CW_MUST_USE;
 /* True for addresses of the public internet alone. */

@@ -40,6 +40,7 @@ enum cw_config_key {
     CW_CONF_MASTER_KEY_ACTIVE,   /* active: id of the key that wraps new data keys; default the first */
     /* [net] */
     CW_CONF_NET_ALLOW,           /* allow: `host:port` separated by blanks; may be http, private or loopback */
+    CW_CONF_NET_ONLY,            /* only: hosts and *.suffixes; empty: any public host */
     CW_CONF_NET_CA_FILE,         /* ca_file: default the system's bundle */
     CW_CONF_NET_CONNECT_MS,      /* connect_timeout_ms: default 5000 */
     CW_CONF_NET_TOTAL_MS,        /* total_timeout_ms: one short exchange; default 20000 */

@@ -47,8 +47,10 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
 
     [CW_CONF_NET_ALLOW] = { "net", "allow", CONFIG_HOSTS, false, 0, 8192, "", NULL, NULL,
         "host:port separated by blanks: outgoing requests to these may be http and go to private or loopback addresses." },
+    [CW_CONF_NET_ONLY] = { "net", "only", CONFIG_LIST, false, 0, 65536, "", NULL, NULL,
+        "Hosts separated by blanks, *.example.org for all below a name: outgoing requests go to these and those of allow alone. Empty: to any public host." },
     [CW_CONF_NET_CA_FILE] = { "net", "ca_file", CONFIG_PATH, false, 0, 1024, "", NULL, NULL,
-        "CA certificates for outgoing TLS; the system's where empty." },
+        "CA certificates for outgoing TLS, and no others; the system's where empty." },
     [CW_CONF_NET_CONNECT_MS] = { "net", "connect_timeout_ms", CONFIG_INT, false, 100, 60000, "5000", NULL, NULL,
         "For a connection, name look-up and TLS included." },
     [CW_CONF_NET_TOTAL_MS] = { "net", "total_timeout_ms", CONFIG_INT, false, 500, 300000, "20000", NULL, NULL,

@@ -91,6 +91,40 @@ START_TEST(allow_list_is_exact)
 }
 END_TEST
 
+/* The operator's own list of where anything may go at all. */
+START_TEST(only_list)
+{
+    static const struct {
+        const char *url;
+        enum cw_code code;
+    } rows[] = {
+        { "https://hospital.example/", CW_OK },
+        { "https://HOSPITAL.example/fhir", CW_OK },
+        { "https://a.epic.example/", CW_OK },
+        { "https://b.a.epic.example/", CW_OK },
+        { "http://127.0.0.1:8481/", CW_OK },
+        { "https://epic.example/", CW_E_BLOCKED },
+        { "https://evilepic.example/", CW_E_BLOCKED },
+        { "https://a.epic.example.evil/", CW_E_BLOCKED },
+        { "https://hospital.example./", CW_E_BLOCKED },
+        { "https://a.hospital.example/", CW_E_BLOCKED },
+        { "https://other.example/", CW_E_BLOCKED },
+        { "http://hospital.example/", CW_E_BLOCKED },
+        { "https://hospital.example:444/", CW_E_BLOCKED },
+    };
+    enum cw_code rc;
+    struct cw_net_policy *policy = policy_with("127.0.0.1:8481\nonly = Hospital.example *.epic.example", &rc);
+    ck_assert_int_eq(rc, CW_OK);
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        struct cw_url *url = NULL;
+        ck_assert_int_eq(cw_url_parse(cw_span_cstr(rows[i].url), &url, NULL), CW_OK);
+        ck_assert_msg(cw_net_policy_check(policy, url, NULL) == rows[i].code, "row %zu", i);
+        cw_url_free(url);
+    }
+    cw_net_policy_free(policy);
+}
+END_TEST
+
 /* Refused by the reader of the configuration or, where that is content, by the policy. */
 START_TEST(bad_lists)
 {
@@ -111,6 +145,7 @@ Suite *policy_suite(void)
     TCase *tcase = tcase_create("policy");
     tcase_add_test(tcase, addresses);
     tcase_add_test(tcase, allow_list_is_exact);
+    tcase_add_test(tcase, only_list);
     tcase_add_test(tcase, bad_lists);
     suite_add_tcase(suite, tcase);
     return suite;
