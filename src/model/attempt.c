@@ -8,7 +8,6 @@
 
 #include "base/limits.h"
 #include "base/time.h"
-#include "model/attempt_int.h"
 #include "model/audit.h"
 #include "model/keys.h"
 #include "os/sys.h"
@@ -81,30 +80,6 @@ static const struct cw_query q_consume = {
     .params = "b",
     .columns = "",
 };
-
-static const char *const failure_codes[] = {
-    CW_FAIL_USER_DENIED,     CW_FAIL_BROWSER_MISMATCH, CW_FAIL_STATE_EXPIRED,      CW_FAIL_NOT_RETURNED,
-    CW_FAIL_PORTAL_ERROR,    CW_FAIL_PORTAL_UNAVAILABLE, CW_FAIL_NOT_ENABLED,      CW_FAIL_ISSUER_MISMATCH,
-    CW_FAIL_TOKEN_EXCHANGE,  CW_FAIL_TOKEN_LOST,       CW_FAIL_TOKEN_ANSWER,       CW_FAIL_CLIENT_REJECTED,
-    CW_FAIL_ID_TOKEN,        CW_FAIL_NO_PATIENT,       CW_FAIL_SCOPE,              CW_FAIL_DISCOVERY,
-    CW_FAIL_NOT_REGISTERED,  CW_FAIL_SOURCE_HELD,      CW_FAIL_INTERNAL,
-};
-
-const char *const *cw_failure_codes(size_t *ret_count)
-{
-    *ret_count = CW_ARRAY_LEN(failure_codes);
-    return failure_codes;
-}
-
-const char *failure_code_known(const char *code)
-{
-    for (size_t i = 0; i < CW_ARRAY_LEN(failure_codes); i++) {
-        if (strcmp(failure_codes[i], code) == 0) {
-            return failure_codes[i];
-        }
-    }
-    cw_bug("a failure code that has no sentence");
-}
 
 /* ---------------------------------------------------------------------------------------------- the start */
 
@@ -259,7 +234,7 @@ enum cw_code cw_attempt_start(struct cw_model *m, const struct cw_actor *actor, 
 {
     struct starting start = { .m = m, .actor = actor, .in = input };
     if (input->failure_code != NULL) {
-        (void)failure_code_known(input->failure_code);
+        (void)cw_failure_known(input->failure_code, CW_FAILS_ATTEMPT);
     }
     start.arena = cw_arena_new((size_t)1024 * 1024);
     if (start.arena == NULL) {

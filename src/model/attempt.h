@@ -1,40 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Attempts: one try at making a connection. started → exchanging → connected | failed, and started → failed. The row is
- * written before the browser leaves, so nothing fails silently; failed ones stay.
+ * written before the browser leaves, so nothing fails silently; failed ones stay, with a code of model/failure.h.
  */
 #ifndef CW_MODEL_ATTEMPT_H
 #define CW_MODEL_ATTEMPT_H
 
+#include "model/failure.h"
 #include "model/registration.h"
 #include "model/session.h"
 #include "model/source.h"
 #include "vault/token.h"
 
 enum cw_attempt_status { CW_ATTEMPT_STARTED = 1, CW_ATTEMPT_EXCHANGING = 2, CW_ATTEMPT_CONNECTED = 3, CW_ATTEMPT_FAILED = 4 };
-
-/* Every end has a stable code, a sentence for the patient (locale key "failure.<code>") and a note for the operator ("operator.<code>").
- * The table is in attempt.c; a test walks it against the locales. */
-const char *const *cw_failure_codes(size_t *ret_count);
-#define CW_FAIL_USER_DENIED "user_denied"
-#define CW_FAIL_BROWSER_MISMATCH "browser_mismatch"
-#define CW_FAIL_STATE_EXPIRED "oauth_state_expired"             /* the patient came back too late */
-#define CW_FAIL_NOT_RETURNED "not_returned"                     /* never came back */
-#define CW_FAIL_PORTAL_ERROR "oauth_callback_failed"            /* error=… other than a refusal, or no code */
-#define CW_FAIL_PORTAL_UNAVAILABLE "portal_unavailable"         /* temporarily_unavailable, server_error */
-#define CW_FAIL_NOT_ENABLED "organization_not_enabled"          /* unauthorized_client: not enabled there yet */
-#define CW_FAIL_ISSUER_MISMATCH "issuer_mismatch"               /* RFC 9207 */
-#define CW_FAIL_TOKEN_EXCHANGE "token_exchange_failed"
-#define CW_FAIL_TOKEN_LOST "token_exchange_lost"                /* we died between exchange and commit */
-#define CW_FAIL_TOKEN_ANSWER "token_answer_invalid"             /* HTML, not JSON, no access_token */
-#define CW_FAIL_CLIENT_REJECTED "client_rejected"               /* invalid_client: the operator must act */
-#define CW_FAIL_ID_TOKEN "id_token_invalid"                     /* wrong nonce or audience */
-#define CW_FAIL_NO_PATIENT "no_patient_context"
-#define CW_FAIL_SCOPE "scope_insufficient"                      /* no readable patient scope was granted */
-#define CW_FAIL_DISCOVERY "discovery_failed"
-#define CW_FAIL_NOT_REGISTERED "source_not_registered"          /* no client registration fits this source */
-#define CW_FAIL_SOURCE_HELD "source_held"                       /* discovery changed hosts: waits for the operator */
-#define CW_FAIL_INTERNAL "internal_error"
 
 struct cw_attempt {
     struct cw_attempt_id id;

@@ -7,7 +7,6 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
-#include "model/attempt_int.h"
 #include "model/audit.h"
 #include "model/connection_int.h"
 #include "model/event.h"
@@ -145,7 +144,7 @@ enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, s
                              const char *failure_code, struct cw_span upstream, struct cw_err *err)
 {
     struct failing fail = {
-        .m = m, .actor = actor, .id = id, .code = failure_code_known(failure_code), .upstream = upstream
+        .m = m, .actor = actor, .id = id, .code = cw_failure_known(failure_code, CW_FAILS_ATTEMPT), .upstream = upstream
     };
     fail.arena = cw_arena_new((size_t)256 * 1024);
     if (fail.arena == NULL) {

@@ -11,6 +11,7 @@
 #include "model/audit.h"
 #include "model/connection_int.h"
 #include "model/event.h"
+#include "model/failure.h"
 #include "model/keys.h"
 #include "os/sys.h"
 
@@ -368,7 +369,7 @@ enum cw_code connection_end(struct cw_model *m, struct cw_db *db, const struct c
     const struct cw_value *row;
     enum cw_code rc = cw_db_one(db, &q_lock, params, arena, &row, err);
     if (rc == CW_OK && row[0].number == CW_CONNECTION_ACTIVE) {
-        rc = end_locked(m, db, actor, row, id, status, failure_code, err);
+        rc = end_locked(m, db, actor, row, id, status, cw_failure_known(failure_code, CW_FAILS_CONNECTION), err);
     }
     cw_arena_free(arena);
     return rc;
@@ -383,7 +384,7 @@ struct one_time {
 static enum cw_code one_time_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
     struct one_time *end = arg;
-    return connection_end(end->m, db, end->actor, end->id, CW_CONNECTION_EXPIRED, "access_ended", err);
+    return connection_end(end->m, db, end->actor, end->id, CW_CONNECTION_EXPIRED, CW_FAIL_ACCESS_ENDED, err);
 }
 
 enum cw_code cw_connection_end_one_time(struct cw_model *m, const struct cw_actor *actor, struct cw_connection_id id,

@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "model/audit.h"
 #include "model/event.h"
+#include "model/failure.h"
 #include "model/keys.h"
 #include "model/pull_int.h"
 #include "os/sys.h"
@@ -464,6 +465,7 @@ enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_
                          enum cw_pull_status status, const char *failure_code, struct cw_span receipt_json,
                          struct cw_err *err)
 {
-    struct ending end = { m, owner, job, id, status, failure_code, receipt_json };
+    const char *code = failure_code == NULL ? NULL : cw_failure_known(failure_code, CW_FAILS_PULL);
+    struct ending end = { m, owner, job, id, status, code, receipt_json };
     return cw_tx_pool(m->pool, end_tx, &end, err);
 }

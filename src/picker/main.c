@@ -28,10 +28,10 @@ static enum cw_code open_search(struct cw_picker *app, struct cw_err *err)
 static enum cw_code check_sentences(const struct cw_picker *app, struct cw_err *err)
 {
     size_t count = 0;
-    const char *const *codes = cw_failure_codes(&count);
+    const struct cw_failure *table = cw_failure_table(&count);
     for (size_t i = 0; i < count; i++) {
         char key[128];
-        snprintf(key, sizeof key, "failure.%s", codes[i]);
+        snprintf(key, sizeof key, "failure.%s", table[i].code);
         if (!cw_locale_has(app->templates, key)) {
             return cw_err_set(err, CW_E_CONFIG, "picker", "the locales have no text \"%s\"", key);
         }

@@ -19,17 +19,11 @@ static const struct {
     { CW_ATTEMPT_FAILED, "result.failed_title", "result.failed_heading", NULL, "bad", "result.choose", false, true },
 };
 
-/* Codes where trying the same source again cannot help now. */
+/* Trying the same source again cannot help now. */
 static bool is_final(struct cw_span code)
 {
-    static const char *const final[] = { CW_FAIL_NOT_ENABLED, CW_FAIL_NOT_REGISTERED, CW_FAIL_SOURCE_HELD,
-                                         CW_FAIL_CLIENT_REJECTED };
-    for (size_t i = 0; i < CW_ARRAY_LEN(final); i++) {
-        if (cw_span_eq_cstr(code, final[i])) {
-            return true;
-        }
-    }
-    return false;
+    const struct cw_failure *failure = cw_failure_find(code);
+    return failure != NULL && !failure->retry;
 }
 
 static const char *sentence(struct cw_request *request, const char *language, const struct cw_attempt *attempt,

@@ -9,6 +9,7 @@
 
 #include "base/time.h"
 #include "fhir/receipt.h"
+#include "model/failure.h"
 #include "os/sys.h"
 
 static bool is_refusal(struct cw_span code)
@@ -113,7 +114,7 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
         return rc;
     }
     enum cw_pull_status status = status_of(run, tasks, count);
-    const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : "nothing_arrived";
+    const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
     CW_AUTO_STR receipt;
     cw_str_init(&receipt, CW_RECEIPT_MAX);
     rc = emit(run, tasks, count, status, cw_span_cstr(failure), arena, &receipt, err);

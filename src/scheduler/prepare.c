@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/time.h"
+#include "model/failure.h"
 #include "model/keys.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -107,11 +108,11 @@ static const char *final_code(enum cw_code rc)
         enum cw_code code;
         const char *name;
     } table[] = {
-        { CW_E_AUTH, "grant_ended" },
-        { CW_E_EXPIRED, "access_ended" },
-        { CW_E_STATE, "connection_not_active" },
-        { CW_E_SYNTAX, "connection_unreadable" },
-        { CW_E_MISSING, "connection_unreadable" },
+        { CW_E_AUTH, CW_FAIL_GRANT_ENDED },
+        { CW_E_EXPIRED, CW_FAIL_ACCESS_ENDED },
+        { CW_E_STATE, CW_FAIL_CONNECTION_NOT_ACTIVE },
+        { CW_E_SYNTAX, CW_FAIL_CONNECTION_UNREADABLE },
+        { CW_E_MISSING, CW_FAIL_CONNECTION_UNREADABLE },
     };
     for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
         if (table[i].code == rc) {
@@ -156,7 +157,7 @@ static void failed(struct scheduler *s, struct run *run, enum cw_code rc, const 
            CW_ERR(err));
     const char *code = final_code(rc);
     if (code == NULL && run->job.tries >= JOB_TRIES_MAX) {
-        code = "gave_up";
+        code = CW_FAIL_GAVE_UP;
     }
     if (rc == CW_E_CONFLICT || rc == CW_E_NOT_FOUND) {
         set_phase(s, run, RUN_GONE); /* not ours any more, or its patient is gone */

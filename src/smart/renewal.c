@@ -8,6 +8,7 @@
 #include <poll.h>
 
 #include "base/time.h"
+#include "model/failure.h"
 #include "os/sys.h"
 #include "smart/client.h"
 #include "smart/pinned.h"
@@ -92,7 +93,7 @@ static enum cw_code keep(struct refreshing *r, const struct cw_smart_grant *answ
 
 static enum cw_code bury(struct refreshing *r, struct cw_err *err)
 {
-    const char *code = r->grant.refresh_tries > 1 ? "lost_rotation" : "refresh_refused";
+    const char *code = r->grant.refresh_tries > 1 ? CW_FAIL_LOST_ROTATION : CW_FAIL_REFRESH_REFUSED;
     enum cw_code rc = cw_refresh_dead(r->by->model, r->by->actor, &r->lease, code, err);
     return rc == CW_OK ? cw_err_set(err, CW_E_AUTH, "refresh", "the grant has ended") : rc;
 }

@@ -445,20 +445,6 @@ START_TEST(names_are_masked)
 }
 END_TEST
 
-START_TEST(every_failure_has_its_sentence)
-{
-    size_t count;
-    const char *const *codes = cw_failure_codes(&count);
-    for (size_t i = 0; i < count; i++) {
-        char key[128];
-        snprintf(key, sizeof key, "failure.%s", codes[i]);
-        ck_assert_msg(cw_locale_has(app.templates, key), "%s", key);
-        snprintf(key, sizeof key, "operator.%s", codes[i]);
-        ck_assert_msg(cw_locale_has(app.templates, key), "%s", key);
-    }
-}
-END_TEST
-
 static Suite *picker_suite(void)
 {
     Suite *suite = suite_create("picker");
@@ -476,7 +462,6 @@ static Suite *picker_suite(void)
     tcase_add_test(tcase, links_that_are_none_tell_nothing);
     tcase_add_test(tcase, a_session_takes_so_many_pages_a_minute);
     tcase_add_test(tcase, names_are_masked);
-    tcase_add_test(tcase, every_failure_has_its_sentence);
     suite_add_tcase(suite, tcase);
     return suite;
 }
