@@ -112,9 +112,10 @@ static const char *judge_name(struct cw_span name, struct cw_str *folded)
 static bool internal_name(struct cw_span host)
 {
     static const char *const suffixes[] = {
-        ".local", ".localhost", ".localdomain", ".lan", ".internal", ".intranet", ".corp", ".home", ".private",
+        ".local", ".localhost", ".localdomain", ".lan", ".internal", ".intranet", ".corp", ".home", ".home.arpa", ".private",
     };
     bool numeric = true;
+    host.len -= cw_span_ends(host, CW_SPAN(".")) ? 1 : 0; /* the same name, written as an absolute one */
     for (size_t i = 0; i < host.len; i++) {
         numeric = numeric && ((host.ptr[i] >= '0' && host.ptr[i] <= '9') || host.ptr[i] == '.');
     }
