@@ -16,7 +16,7 @@ stack_folders() {
     # 107 bytes is what a unix socket's path may have
     [ "$(printf %s "$RUN/mariadb.sock" | wc -c)" -le 100 ] || die "the path of $STATE is too long for a unix socket; set CHARTWAY_STATE"
     umask 077
-    mkdir -p "$RUN" "$ETC" "$LOG" "$STATE/lib" "$STATE/bin" "$STATE/nginx"
+    mkdir -p "$RUN" "$ETC" "$LOG" "$STATE/lib" "$STATE/bin" "$STATE/nginx" "$STATE/tmp"
 }
 
 # Writes stdin to a file only when it would change, so that times tell.
@@ -47,6 +47,7 @@ stack_configure() {
     write_file "$ETC/my.cnf" <<END
 [mariadbd]
 datadir = $STATE/db
+tmpdir = $STATE/tmp
 socket = $RUN/mariadb.sock
 pid-file = $RUN/mariadbd.pid
 log-error = $LOG/mariadb.log

@@ -92,6 +92,7 @@ int main(void)
     struct cw_config *config = NULL;
     struct cw_api api = { 0 };
     cw_process_harden();
+    cw_web_prepare();
     cw_log_init("chartway-api", CW_LOG_INFO);
     cw_stop_init();
     enum cw_code rc = cw_config_load(NULL, &config, &err);

@@ -99,6 +99,7 @@ int main(void)
     struct cw_config *config = NULL;
     struct cw_picker app = { .config = NULL };
     cw_process_harden();
+    cw_web_prepare();
     cw_log_init("chartway-picker", CW_LOG_INFO);
     cw_stop_init();
     enum cw_code rc = cw_config_load(NULL, &config, &err);

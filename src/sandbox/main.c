@@ -116,6 +116,7 @@ int main(void)
     struct cw_config *config = NULL;
     struct hospital *hospital = calloc(1, sizeof *hospital);
     cw_process_harden();
+    cw_web_prepare();
     cw_log_init("chartway-sandbox", CW_LOG_INFO);
     cw_stop_init();
     enum cw_code rc = hospital == NULL ? CW_E_OOM : cw_config_load(NULL, &config, &err);

@@ -259,6 +259,12 @@ static void watch(struct server *server)
 
 /* libfcgi polls up to 2 s for a peer's first byte and for its close; behind a local web server 200 ms are plenty, and a silent
  * connection then holds a thread no longer than that. It reads these once, in FCGX_Init. */
+void cw_web_prepare(void)
+{
+    (void)setenv("LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT", "200", 0);
+    (void)setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "200", 0);
+}
+
 static enum cw_code init_library(const struct cw_web_app *app, struct cw_err *err)
 {
     int is_listener = 0;
@@ -272,8 +278,6 @@ static enum cw_code init_library(const struct cw_web_app *app, struct cw_err *er
     if (flags < 0 || fcntl(app->listen_fd, F_SETFL, flags | O_NONBLOCK) != 0) {
         return cw_err_sys(err, CW_E_IO, errno, "web.listen", "the listening socket cannot be made non-blocking");
     }
-    setenv("LIBFCGI_IS_AF_UNIX_KEEPER_POLL_TIMEOUT", "200", 0);
-    setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "200", 0);
     if (FCGX_Init() != 0) {
         return cw_err_set(err, CW_E_IO, "web.init", "libfcgi cannot start");
     }

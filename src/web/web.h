@@ -92,6 +92,9 @@ struct cw_web_app {
     void (*busy)(struct cw_request *request, struct cw_reply *reply);
 };
 
+/* Tells libfcgi by the environment, where it looks, how long to wait for a silent peer. Before any other thread runs: a
+ * setenv moves the environment from under a getenv elsewhere. */
+void cw_web_prepare(void);
 /* Serves the listening socket on fd 0 until a stop is asked (os/sys), then finishes what is in hand. One line of log per request:
  * route name, method, status, time, request id; never path, query, address or cookie. */
 enum cw_code cw_web_run(const struct cw_web_app *app, struct cw_err *err) CW_NONNULL(1) CW_MUST_USE;

@@ -13,6 +13,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "web/web.h"
+
 enum { BEGIN = 1, ABORT = 2, END = 3, PARAMS = 4, BODY_IN = 5, BODY_OUT = 6 };
 #define RECORD_MAX 65535u
 #define ANSWER_SECONDS 30 /* a server that says nothing for so long has failed the test */
@@ -38,6 +40,7 @@ int fcgi_listen(const char *path)
     struct sockaddr_un address = address_of(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     unlink(path);
+    cw_web_prepare(); /* what serves the socket may run in a thread of the test, beside Check and its getenv */
     must(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof address) == 0 && listen(fd, 64) == 0, "listen");
     return fd;
 }
