@@ -43,6 +43,7 @@ void cw_http_pool_give(struct cw_http_pool *pool, struct cw_http *http) CW_NONNU
 struct cw_callback_input {
     struct cw_span slug;           /* of the registration, from the path */
     struct cw_span state, code, iss, error, error_text;
+    struct cw_span error_uri;      /* as it came, for the operator's card and a link */
     struct cw_span browser;        /* the cookie's value; absent: none */
 };
 

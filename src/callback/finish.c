@@ -8,6 +8,8 @@
 
 #include "callback/callback.h"
 
+#include <stdio.h>
+
 #include "base/limits.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -18,6 +20,7 @@
 #include "smart/revoke.h"
 #include "smart/scope.h"
 #include "smart/token.h"
+#include "smart/trace.h"
 
 /* What one run carries from step to step. */
 struct run {
@@ -32,6 +35,7 @@ struct run {
     struct cw_smart_grant grant;
     struct cw_http *http;
     struct cw_str patient;         /* upstream id */
+    const char *request_id;
     struct cw_err *err;
 };
 
@@ -98,13 +102,40 @@ static struct cw_span words_of(struct run *run, struct cw_span error, struct cw_
     return words.len == 0 ? (struct cw_span){ NULL, 0 } : cw_arena_span(run->arena, cw_str_span(&words));
 }
 
+/* The exchange that the operator's card shows: the token request, else the redirect where it brought an error. */
+static void note_exchange(struct run *run, const char *failure)
+{
+    struct cw_exchange *exchange = &run->grant.exchange;
+    if (exchange->kind == NULL && run->pinned.authorization_endpoint != NULL) {
+        const struct cw_callback_input *input = run->input;
+        const struct cw_trace_redirect trace = {
+            .authorization_endpoint = run->pinned.authorization_endpoint,
+            .error = input->error,
+            .description = input->error_text,
+            .uri = input->error_uri,
+            .secret = input->state,
+            .has_code = input->code.len > 0,
+            .has_state = true,
+            .has_iss = input->iss.ptr != NULL,
+            .outcome = failure,
+            .at_us = cw_now_us(),
+        };
+        cw_trace_redirect(&trace, exchange);
+    }
+    if (run->request_id != NULL) {
+        (void)snprintf(exchange->request_id, sizeof exchange->request_id, "%s", run->request_id);
+    }
+}
+
 static void end_failed(struct run *run, const char *failure, struct cw_span words, struct cw_callback_outcome *ret)
 {
     bool refused = strcmp(failure, CW_FAIL_USER_DENIED) == 0; /* their right, not a fault */
     struct cw_err why = *run->err;
     cw_log(refused ? CW_LOG_INFO : CW_LOG_WARNING, "callback.failed", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id),
            CW_LIT("failure", failure), CW_ERR(&why));
-    enum cw_code rc = cw_attempt_fail(&run->app->model, &run->actor, run->attempt.id, failure, words, run->err);
+    note_exchange(run, failure);
+    const struct cw_attempt_failure told = { .code = failure, .upstream = words, .exchange = &run->grant.exchange };
+    enum cw_code rc = cw_attempt_fail_with(&run->app->model, &run->actor, run->attempt.id, &told, run->err);
     ret->end = rc == CW_OK ? CW_CALLBACK_FAILED : CW_CALLBACK_FAULT;
     ret->failure = failure;
 }
@@ -319,6 +350,7 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
         .err = err,
     };
     run.actor.name = run.session;
+    run.request_id = request_id;
     cw_smart_grant_init(&run.grant);
     cw_str_init(&run.patient, CW_FHIR_ID_MAX);
     *ret = (struct cw_callback_outcome){ .end = CW_CALLBACK_FAULT };

@@ -143,6 +143,7 @@ void cw_callback_resubmit(struct cw_request *request, struct cw_reply *reply, co
     add_parameter(&query, "iss", input->iss);
     add_parameter(&query, "error", input->error);
     add_parameter(&query, "error_description", input->error_text);
+    add_parameter(&query, "error_uri", input->error_uri);
     (void)cw_str_add_cstr(&link, "/callback/");
     (void)cw_percent_encode(input->slug, &link);
     (void)cw_str_add_char(&link, '?');

@@ -45,10 +45,11 @@ static struct cw_callback_input read_input(struct cw_request *request, text_fn *
         .iss = text(request, "iss"),
         .error = text(request, "error"),
         .error_text = text(request, "error_description"),
+        .error_uri = text(request, "error_uri"),
         .browser = cw_browser_cookie(request, app->secure),
     };
     if (input.error_text.len == 0) {
-        input.error_text = text(request, "error_uri"); /* Oracle tells no description */
+        input.error_text = input.error_uri; /* Oracle tells no description */
     }
     return input;
 }

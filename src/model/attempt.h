@@ -6,6 +6,7 @@
 #ifndef CW_MODEL_ATTEMPT_H
 #define CW_MODEL_ATTEMPT_H
 
+#include "model/exchange.h"
 #include "model/failure.h"
 #include "model/registration.h"
 #include "model/session.h"
@@ -70,6 +71,15 @@ enum cw_code cw_attempt_consume(struct cw_model *m, const uint8_t state_hash[CW_
 enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
                              const char *failure_code, struct cw_span upstream, struct cw_err *err) CW_MUST_USE;
 
+/* The same with all that is known. */
+struct cw_attempt_failure {
+    const char *code;
+    struct cw_span upstream;
+    const struct cw_exchange *exchange;       /* kept for the operator in the same transaction; NULL: there was none */
+};
+enum cw_code cw_attempt_fail_with(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
+                                  const struct cw_attempt_failure *failure, struct cw_err *err) CW_MUST_USE;
+
 /* The good end, one transaction: grant sealed, connection made (or the existing one of the same upstream patient made active again: its id then
  * stands in the attempt), attempt connected, event connection.activated, first pull and its job, audit; Direct mode: Session complete with its event. */
 struct cw_attempt_success {
@@ -84,6 +94,31 @@ struct cw_attempt_success {
 enum cw_code cw_attempt_connect(struct cw_model *m, const struct cw_actor *actor,
                                 const struct cw_attempt_success *success, struct cw_connection_id *ret,
                                 struct cw_err *err) CW_MUST_USE;
+
+/* ---- for an operator (attempt_read.c) */
+struct cw_attempt_line {
+    struct cw_attempt_id id;
+    struct cw_session_id session;
+    struct cw_source_id source;
+    struct cw_connection_id connection;
+    enum cw_attempt_status status;
+    struct cw_span failure_code, scopes_asked, source_name, patient_id;
+    int64_t started_us, ended_us;    /* ended 0: not yet */
+};
+struct cw_attempt_filter {
+    struct cw_org_id org;
+    struct cw_span patient_id;       /* absent: anybody's; given: `source` is not looked at */
+    struct cw_source_id source;      /* zero: any */
+    bool failed;                     /* failed ones alone */
+    unsigned limit;
+};
+/* Newest first. */
+enum cw_code cw_attempt_list(struct cw_model *m, const struct cw_attempt_filter *filter, struct cw_arena *arena,
+                             struct cw_attempt_line **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* CW_E_NOT_FOUND. The exchange behind its failure: cw_exchange_get. */
+enum cw_code cw_attempt_look(struct cw_model *m, struct cw_attempt_id id, struct cw_arena *arena, struct cw_attempt_line *ret,
+                             struct cw_err *err) CW_MUST_USE;
+const char *cw_attempt_status_name(enum cw_attempt_status status) CW_RETURNS_NONNULL;
 
 /* Janitor: started ones past their state → failed not_returned; exchanging ones 5 minutes past it → failed token_exchange_lost. */
 enum cw_code cw_attempt_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit, unsigned *ret_count,

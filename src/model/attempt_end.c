@@ -81,6 +81,7 @@ struct failing {
     struct cw_attempt_id id;
     const char *code;
     struct cw_span upstream;
+    const struct cw_exchange *exchange;
     struct cw_arena *arena;
 };
 
@@ -102,6 +103,12 @@ static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const 
                                  cw_v_int(sealed.kind != CW_V_NULL),   cw_v_int(key.version),
                                  cw_v_time(cw_now_us()),               cw_v_id(&fail->id.ulid) };
     rc = cw_db_exec(db, &q_failed, params, NULL, err);
+    if (rc == CW_OK && fail->exchange != NULL) {
+        const struct cw_exchange_owner owner = {
+            .kind = CW_EXCHANGE_ATTEMPT, .object = fail->id.ulid, .org = { cw_value_id(&row[2]) }, .patient = patient
+        };
+        rc = cw_exchange_put(fail->m, db, &owner, fail->exchange, err);
+    }
     if (rc == CW_OK) {
         struct cw_audit_row audit = { .org = { cw_value_id(&row[2]) },
                                       .action = "attempt.fail",
@@ -140,12 +147,15 @@ static enum cw_code fail_tx(struct cw_db *db, void *arg, struct cw_err *err)
     return rc;
 }
 
-enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
-                             const char *failure_code, struct cw_span upstream, struct cw_err *err)
+enum cw_code cw_attempt_fail_with(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
+                                  const struct cw_attempt_failure *failure, struct cw_err *err)
 {
-    struct failing fail = {
-        .m = m, .actor = actor, .id = id, .code = cw_failure_known(failure_code, CW_FAILS_ATTEMPT), .upstream = upstream
-    };
+    struct failing fail = { .m = m,
+                            .actor = actor,
+                            .id = id,
+                            .code = cw_failure_known(failure->code, CW_FAILS_ATTEMPT),
+                            .upstream = failure->upstream,
+                            .exchange = failure->exchange };
     fail.arena = cw_arena_new((size_t)256 * 1024);
     if (fail.arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "attempt.fail", "out of memory");
@@ -153,6 +163,13 @@ enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, s
     enum cw_code rc = cw_tx_pool(m->pool, fail_tx, &fail, err);
     cw_arena_free(fail.arena);
     return rc;
+}
+
+enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
+                             const char *failure_code, struct cw_span upstream, struct cw_err *err)
+{
+    const struct cw_attempt_failure failure = { .code = failure_code, .upstream = upstream };
+    return cw_attempt_fail_with(m, actor, id, &failure, err);
 }
 
 /* ---------------------------------------------------------------------------------------------- connected */

@@ -4,6 +4,8 @@
 
 #include "picker/picker.h"
 
+#include "base/json.h"
+
 /* What each state says; a failed attempt's sentence is "failure.<code>". */
 static const struct {
     enum cw_attempt_status status;
@@ -38,6 +40,24 @@ static const char *sentence(struct cw_request *request, const char *language, co
     return cw_picker_text(request, language, key, page);
 }
 
+/* Where the portal itself explains its error: told apart from the rest when the answer came, and safe to link. */
+static struct cw_span more_information(struct cw_request *request, const struct cw_attempt *attempt)
+{
+    struct cw_arena *arena = cw_request_arena(request);
+    struct cw_span card = { NULL, 0 };
+    struct cw_span none = { NULL, 0 };
+    struct cw_err err = { .code = CW_OK };
+    CW_AUTO_JSON *root = NULL;
+    struct cw_json_limits limits = { .max_bytes = CW_EXCHANGE_MAX, .max_depth = 3 };
+    if (attempt->status != CW_ATTEMPT_FAILED ||
+        cw_exchange_get(&cw_visit_of(request)->app->model, attempt->id.ulid, arena, &card, &err) != CW_OK ||
+        cw_json_parse(card, limits, &root, &err) != CW_OK) {
+        return none;
+    }
+    struct cw_span uri = cw_json_peek_text(root, "more_uri");
+    return uri.len == 0 ? none : cw_arena_span(arena, uri);
+}
+
 static void show(struct cw_request *request, struct cw_reply *reply, const struct cw_attempt *attempt, const char *token)
 {
     const char *language = cw_picker_language(request, reply);
@@ -61,6 +81,7 @@ static void show(struct cw_request *request, struct cw_reply *reply, const struc
     cw_page_cstr(page, "text", views[at].text == NULL ? sentence(request, language, attempt, page)
                                                       : cw_picker_text(request, language, views[at].text, page));
     cw_page_cstr(page, "more", views[at].more == NULL || attempt->direct ? NULL : cw_picker_text(request, language, views[at].more, page));
+    cw_page_text(page, "info", more_information(request, attempt));
     cw_page_bool(page, "retry", views[at].retry && !is_final(attempt->failure_code));
     cw_page_bool(page, "look_again", views[at].look_again);
     cw_page_bool(page, "refresh", attempt->status == CW_ATTEMPT_EXCHANGING);

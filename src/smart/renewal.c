@@ -134,6 +134,16 @@ static enum cw_code read_party(struct refreshing *r, struct party *ret, struct c
     return rc == CW_OK ? cw_pinned_parse(ret->connection.pinned, r->arena, &ret->pinned, err) : rc;
 }
 
+/* For the operator; what cannot be written down stops nothing. */
+static void keep_exchange(struct refreshing *r, const struct cw_exchange *exchange)
+{
+    struct cw_err fault = { 0 };
+    if (cw_exchange_of_connection(r->by->model, r->id, exchange, &fault) != CW_OK) {
+        struct cw_renewal_note note = { .connection = r->id, .outcome = CW_TOKEN__COUNT, .fault = &fault };
+        r->by->note(&note);
+    }
+}
+
 /* With the lease held: asks the server and keeps what came. */
 static enum cw_code ask(struct refreshing *r, struct cw_err *err)
 {
@@ -158,6 +168,9 @@ static enum cw_code ask(struct refreshing *r, struct cw_err *err)
     struct cw_err told = { 0 };
     enum cw_token_outcome outcome = cw_smart_refresh(r->http, &identity.client, &request, &answer, &told);
     note(r, &party, outcome, answer.status);
+    if (outcome != CW_TOKEN_OK) {
+        keep_exchange(r, &answer.exchange);
+    }
     return conclude(r, outcome, &answer, err);
 }
 

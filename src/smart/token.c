@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "os/sys.h"
 #include "smart/token_int.h"
+#include "smart/trace.h"
 
 #define ASSERTION_LIFETIME_US (300 * CW_SECOND_US)
 #define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -141,13 +142,20 @@ static enum cw_token_outcome without_answer(enum cw_code rc, bool request_sent)
     }
 }
 
-static enum cw_token_outcome post_and_read(struct cw_http *http, const struct cw_smart_client *client, const char *endpoint,
-                                           struct cw_str *form, struct cw_smart_grant *grant, struct cw_err *err)
+/* Where to, and what the operator's card calls it. */
+struct place {
+    const char *kind;
+    const char *endpoint;
+};
+
+static enum cw_token_outcome post_and_read(struct cw_http *http, const struct cw_smart_client *client,
+                                           const struct place *place, struct cw_str *form, struct cw_smart_grant *grant,
+                                           struct cw_err *err)
 {
     struct cw_http_response response;
     cw_http_response_init(&response);
     int64_t sent_us = cw_now_us();
-    enum cw_code rc = cw_token_post(http, client, endpoint, form, &response, err);
+    enum cw_code rc = cw_token_post(http, client, place->endpoint, form, &response, err);
     enum cw_token_outcome outcome;
     if (rc == CW_OK) {
         outcome = cw_smart_token_parse(response.status, cw_str_span(&response.body), sent_us, grant);
@@ -159,6 +167,18 @@ static enum cw_token_outcome post_and_read(struct cw_http *http, const struct cw
         (void)cw_err_sys(err, CW_E_UPSTREAM, (int)response.status, "token", "the token endpoint answered %s (status %ld)",
                          cw_token_outcome_name(outcome), response.status);
     }
+    struct cw_trace trace = {
+        .kind = place->kind,
+        .authentication = client->auth == CW_AUTH_NONE ? NULL : cw_auth_method_name(client->auth),
+        .outcome = cw_token_outcome_name(outcome),
+        .endpoint = place->endpoint,
+        .form = cw_str_span(form),
+        .secret = client->secret,
+        .scope = cw_str_span(&grant->scope),
+        .response = &response,
+        .sent_us = sent_us,
+    };
+    cw_trace_post(&trace, &grant->exchange);
     cw_http_response_release(&response);
     return outcome;
 }
@@ -175,7 +195,8 @@ enum cw_token_outcome cw_smart_exchange(struct cw_http *http, const struct cw_sm
     if (exchange->verifier.ptr != NULL && client->profile->pkce) {
         (void)cw_form_add(&form, "code_verifier", exchange->verifier);
     }
-    return post_and_read(http, client, exchange->token_endpoint, &form, grant, err);
+    const struct place place = { "token", exchange->token_endpoint };
+    return post_and_read(http, client, &place, &form, grant, err);
 }
 
 enum cw_token_outcome cw_smart_refresh(struct cw_http *http, const struct cw_smart_client *client,
@@ -192,5 +213,6 @@ enum cw_token_outcome cw_smart_refresh(struct cw_http *http, const struct cw_sma
     if (client->profile->refresh_redirect_uri && refresh->redirect_uri.len > 0) {
         (void)cw_form_add(&form, "redirect_uri", refresh->redirect_uri);
     }
-    return post_and_read(http, client, refresh->token_endpoint, &form, grant, err);
+    const struct place place = { "refresh", refresh->token_endpoint };
+    return post_and_read(http, client, &place, &form, grant, err);
 }

@@ -14,6 +14,7 @@
 #include "base/secret.h"
 #include "base/span.h"
 #include "base/str.h"
+#include "model/exchange.h"
 #include "net/http.h"
 #include "smart/profile.h"
 #include "vault/jose.h"
@@ -63,6 +64,7 @@ struct cw_smart_grant {
     long retry_after_s;               /* -1: not told */
     int status;                       /* HTTP status, 0 when no answer came */
     char error[64];                   /* OAuth error code if it is one of RFC 6749's characters, else "" */
+    struct cw_exchange exchange;      /* what was sent and answered, redacted; its kind is NULL where nothing was tried */
     struct cw_str error_text;         /* error_description, or error_uri: foreign, for the operator, encrypted at rest; "" */
 };
 void cw_smart_grant_init(struct cw_smart_grant *grant) CW_NONNULL(1);

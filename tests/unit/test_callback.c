@@ -47,6 +47,7 @@ static void must(enum cw_code rc, const struct cw_err *err, const char *what)
 
 /* --- the portal: one script for all tests, by path --- */
 
+#define ECHO "refused for Nora (Whitfield), verifier " VERIFIER ", patient pat-1, code canary-code"
 static const struct script_answer portal_script[] = {
     { .path = "/token", .keep = true,
       .body = "{\"access_token\":\"acc-canary\",\"refresh_token\":\"ref-canary\",\"token_type\":\"Bearer\",\"expires_in\":3600,"
@@ -60,12 +61,15 @@ static const struct script_answer portal_script[] = {
     /* {"alg":"RS256"}.{"aud":"somebody-else"}.sig */
     { .path = "/injected", .keep = true,
       .body = "{\"access_token\":\"a\",\"patient\":\"p\",\"id_token\":\"eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJzb21lYm9keS1lbHNlIn0.c2ln\"}" },
+    { .path = "/echo", .keep = true, .status = 400,
+      .body = "{\"error\":\"invalid_grant\",\"error_description\":\"" ECHO "\",\"error_uri\":\"https://elsewhere.test/\",\"canary-key\":{}}" },
     { .path = "/hold", .keep = true, .hold = true },
     { .path = "/revoke", .keep = true, .body = "" },
 };
 static struct script_server *portal;
 
 /* --- starting, as the picker does --- */
+
 
 struct start {
     const char *token_path;  /* NULL: /token */
@@ -106,7 +110,7 @@ static struct started begin(struct start start)
     struct cw_err err = { 0 };
     struct started s = { .state = "" };
     struct cw_session_new wanted = {
-        .patient = { .patient_id = CW_SPAN("pat-1") },
+        .patient = { .patient_id = CW_SPAN("pat-1"), .name = CW_SPAN("Nora Whitfield") },
         .return_url = CW_SPAN("https://app.example/back?keep=1#here"),
         .expires_in_s = 1800,
     };
@@ -366,6 +370,42 @@ START_TEST(token_answers)
 }
 END_TEST
 
+/* What the hospital's words may repeat: all that we sent, and whom we sent it for. */
+START_TEST(the_card_tells_no_secret)
+{
+    static const char *const secret[] = { "canary-code", VERIFIER, "pat-1", "Whitfield", "Nora", COOKIE, "elsewhere.test/\",\"more" };
+    static const char *const wanted[] = {
+        "\"kind\":\"token\"", "\"path\":\"/echo\"", "\"status\":400", "\"error\":\"invalid_grant\"", "\"outcome\":\"invalid_grant\"",
+        "\"parameters\":[\"grant_type\",\"code\",\"redirect_uri\",\"code_verifier\",\"client_id\"]",
+        "refused for [...] ([...]), verifier [...], patient [...]", "error: text", "\"request_id\":",
+    };
+    struct cw_err err = { 0 };
+    struct cw_span card = { NULL, 0 };
+    struct started s = begin((struct start){ .token_path = "/echo" });
+    struct fcgi_answer answer = back(&s, COOKIE, "&code=canary-code");
+    expect_redirect(&answer, result_page(&s));
+    must(cw_exchange_get(&app.model, s.id.ulid, arena, &card, &err), &err, "card");
+    const char *text = cw_arena_text(arena, card);
+    for (size_t i = 0; i < CW_ARRAY_LEN(secret); i++) {
+        ck_assert_msg(strstr(text, secret[i]) == NULL, "%s in %s", secret[i], text);
+    }
+    for (size_t i = 0; i < CW_ARRAY_LEN(wanted); i++) {
+        ck_assert_msg(strstr(text, wanted[i]) != NULL, "%s not in %s", wanted[i], text);
+    }
+    struct started refused = begin((struct start){ .token_path = NULL });
+    answer = back(&refused, COOKIE, "&error=server_error&error_description=for%20pat-1&error_uri=https%3A%2F%2Fevil.test%2F");
+    expect_redirect(&answer, result_page(&refused));
+    must(cw_exchange_get(&app.model, refused.id.ulid, arena, &card, &err), &err, "card");
+    text = cw_arena_text(arena, card);
+    ck_assert_msg(strstr(text, "\"kind\":\"authorization\"") != NULL && strstr(text, "for [...]") != NULL, "%s", text);
+    ck_assert_msg(strstr(text, "pat-1") == NULL && strstr(text, "more_uri") == NULL, "%s", text);
+    struct started fine = begin((struct start){ .token_path = NULL });
+    answer = back(&fine, COOKIE, "&code=c");
+    expect_redirect(&answer, result_page(&fine));
+    ck_assert_int_eq(cw_exchange_get(&app.model, fine.id.ulid, arena, &card, &err), CW_E_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(form_post)
 {
     struct started s = begin((struct start){ .direct = true });
@@ -469,7 +509,7 @@ static void *serve(void *arg)
 static void watch(void *arg, const char *line)
 {
     (void)arg;
-    static const char *const secret[] = { "canary", "upstream-", VERIFIER, "pat-1", "<b>", COOKIE };
+    static const char *const secret[] = { "canary", "upstream-", VERIFIER, "pat-1", "Whitfield", "<b>", COOKIE };
     for (size_t i = 0; i < CW_ARRAY_LEN(secret); i++) {
         if (strstr(line, secret[i]) != NULL) {
             fprintf(stderr, "logged: %s\n", line);
@@ -505,6 +545,7 @@ static Suite *callback_suite(void)
     tcase_add_test(tcase, states_that_are_none);
     tcase_add_test(tcase, ends_without_a_request);
     tcase_add_test(tcase, token_answers);
+    tcase_add_test(tcase, the_card_tells_no_secret);
     tcase_add_test(tcase, form_post);
     tcase_add_test(tcase, keys_limits_and_strays);
     suite_add_tcase(suite, tcase);

@@ -312,6 +312,32 @@ START_TEST(forms_belong_to_session_and_browser)
 }
 END_TEST
 
+/* As the callback does when the portal explains its error at its own address. */
+static enum cw_code explain_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    const struct cw_exchange exchange = { .kind = "authorization", .method = "GET", .outcome = "x", .sent_us = cw_now_us(),
+                                          .more = "https://as.test/why?x=1&y=2" };
+    return cw_exchange_put(&app.model, db, arg, &exchange, err);
+}
+
+static void expect_link(const char *result)
+{
+    struct cw_exchange_owner owner = { .kind = CW_EXCHANGE_ATTEMPT, .org = org };
+    struct cw_attempt_id id;
+    struct cw_attempt attempt;
+    struct cw_err err = { .code = CW_OK };
+    struct fcgi_answer answer = ask("GET", result, NULL);
+    ck_assert_ptr_null(strstr(answer.body, "noopener"));
+    fcgi_answer_free(&answer);
+    ck_assert(cw_id_parse(CW_PREFIX_ATTEMPT, cw_span_cstr(strstr(result, "att_")), &id.ulid));
+    must(cw_attempt_get(&app.model, session.id, id, arena, &attempt, &err), &err, "attempt");
+    owner.object = id.ulid;
+    owner.patient = attempt.patient;
+    must(cw_tx_pool(app.model.pool, explain_tx, &owner, &err), &err, "exchange");
+    expect(200, "GET", result, NULL,
+           "<a href=\"https://as.test/why?x=1&amp;y=2\" target=\"_blank\" rel=\"noreferrer noopener\">More information");
+}
+
 START_TEST(what_cannot_start_says_why)
 {
     static const struct {
@@ -325,6 +351,7 @@ START_TEST(what_cannot_start_says_why)
         snprintf(result, sizeof result, "%s", press("/start", ids[rows[i].source]));
         ck_assert(strncmp(result, base, strlen(base)) == 0);
         expect(200, "GET", result + strlen(base), NULL, rows[i].sentence);
+        expect_link(result + strlen(base));
         expect(404, "GET", "/attempt/att_01ARZ3NDEKTSV4RRFFQ69G5FAV", NULL, NULL); /* not one of this Session */
     }
 }
