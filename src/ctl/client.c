@@ -78,7 +78,7 @@ static enum cw_code read_secret(const struct ctl *ctl, struct cw_str *out, struc
     if (path == NULL) {
         return CW_OK;
     }
-    enum cw_code rc = cw_file_read(path, false, out, err);
+    enum cw_code rc = cw_file_read(path, true, out, err);
     if (rc == CW_OK) {
         *ret = cw_span_trim(cw_str_span(out));
     }

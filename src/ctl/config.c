@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* migrate | check-config | keyring init: what an installation needs before anything else works. */
+/* migrate | check-config: what an installation needs before anything else works. */
 #include "config.h"
 #include "ctl/ctl.h"
 
@@ -96,15 +96,6 @@ static enum cw_code check_config(struct ctl *ctl, struct cw_err *err)
     return rc;
 }
 
-static enum cw_code keyring_init(struct ctl *ctl, struct cw_err *err)
-{
-    enum cw_code rc = cw_vault_make_master(ctl_arg(ctl, 0), err);
-    if (rc == CW_OK) {
-        (void)printf("%s\n", ctl_arg(ctl, 0));
-    }
-    return rc;
-}
-
 static const struct ctl_option migrate_options[] = {
     { "--dry-run", NULL, false, "only count what would run" },
     { 0 },
@@ -120,7 +111,5 @@ const struct ctl_command ctl_config_commands[] = {
       migrate },
     { "check-config", "", 0, 0, CTL_NEED_NOTHING, NULL, "Checks the configuration, its key files and folders.",
       check_options, check_config },
-    { "keyring init", "PATH", 1, 1, CTL_NEED_NOTHING, NULL, "Makes a master key file; never replaces one.", NULL,
-      keyring_init },
     { 0 },
 };

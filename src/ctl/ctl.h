@@ -21,7 +21,8 @@
 #include "model/source.h"
 #include "os/config.h"
 
-enum ctl_need { CTL_NEED_NOTHING, CTL_NEED_CONFIG, CTL_NEED_MODEL };
+/* STORE is the model without a look at the keys. */
+enum ctl_need { CTL_NEED_NOTHING, CTL_NEED_CONFIG, CTL_NEED_STORE, CTL_NEED_MODEL };
 
 struct ctl_option {
     const char *name;    /* "--env" */
@@ -54,7 +55,7 @@ struct ctl {
     } options[CTL_ARGS_MAX];
     size_t option_count;
     struct cw_config *config;  /* from CTL_NEED_CONFIG */
-    struct cw_model model;     /* from CTL_NEED_MODEL */
+    struct cw_model model;     /* from CTL_NEED_STORE */
     struct cw_actor actor;
     char actor_name[65];
     struct cw_arena *arena;
@@ -62,6 +63,7 @@ struct ctl {
 
 /* Commands, by table; ended by a row without name. */
 extern const struct ctl_command ctl_config_commands[];
+extern const struct ctl_command ctl_keyring_commands[];
 extern const struct ctl_command ctl_org_commands[];
 extern const struct ctl_command ctl_key_commands[];
 extern const struct ctl_command ctl_source_commands[];

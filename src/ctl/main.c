@@ -17,8 +17,8 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const struct ctl_command *const tables[] = {
-    ctl_config_commands, ctl_org_commands,  ctl_key_commands,    ctl_source_commands,
-    ctl_client_commands, ctl_pull_commands, ctl_attempt_commands, ctl_doctor_commands,
+    ctl_config_commands, ctl_keyring_commands, ctl_org_commands,     ctl_key_commands,    ctl_source_commands,
+    ctl_client_commands, ctl_pull_commands,    ctl_attempt_commands, ctl_doctor_commands,
 };
 
 static void print_usage(FILE *out, const struct ctl_command *command)
@@ -111,8 +111,8 @@ static enum cw_code open_needs(struct ctl *ctl, struct cw_err *err)
         return cw_err_set(err, CW_E_OOM, "start", "out of memory");
     }
     enum cw_code rc = need == CTL_NEED_NOTHING ? CW_OK : cw_config_load(NULL, &ctl->config, err);
-    if (rc == CW_OK && need == CTL_NEED_MODEL) {
-        rc = cw_model_init(&ctl->model, ctl->config, 2, err);
+    if (rc == CW_OK && need >= CTL_NEED_STORE) {
+        rc = (need == CTL_NEED_MODEL ? cw_model_init : cw_model_open)(&ctl->model, ctl->config, 2, err);
     }
     if (rc == CW_OK && ctl->command->audit != NULL) {
         rc = cw_tx_pool(ctl->model.pool, audit_tx, ctl, err);

@@ -3,9 +3,10 @@
 #include "config.h"
 #include "model/model.h"
 
+#include "model/keyring.h"
 #include "os/log.h"
 
-enum cw_code cw_model_init(struct cw_model *model, const struct cw_config *config, unsigned pool_size,
+enum cw_code cw_model_open(struct cw_model *model, const struct cw_config *config, unsigned pool_size,
                            struct cw_err *err)
 {
     *model = (struct cw_model){ .config = config };
@@ -31,6 +32,19 @@ enum cw_code cw_model_init(struct cw_model *model, const struct cw_config *confi
     cw_log_set_key(log_key);
     cw_wipe(log_key, sizeof log_key);
     return CW_OK;
+}
+
+enum cw_code cw_model_init(struct cw_model *model, const struct cw_config *config, unsigned pool_size,
+                           struct cw_err *err)
+{
+    enum cw_code rc = cw_model_open(model, config, pool_size, err);
+    if (rc == CW_OK) {
+        rc = cw_keyring_open(model, err);
+        if (rc != CW_OK) {
+            cw_model_release(model);
+        }
+    }
+    return rc;
 }
 
 void cw_model_release(struct cw_model *model)

@@ -25,8 +25,11 @@ struct cw_model {
     struct cw_vault *vault;
     const struct cw_config *config;
 };
-/* Log level, pool, vault, schema check and log key, for a program's start. `pool_size` 0: as configured. Release in reverse with cw_model_release. */
+/* Log level, pool, vault, schema check and log key, and cw_keyring_open, for a program's start. `pool_size` 0: as configured. Release in reverse with cw_model_release. */
 enum cw_code cw_model_init(struct cw_model *model, const struct cw_config *config, unsigned pool_size,
+                           struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
+/* The same without a look at the keys: for the commands that mend them. */
+enum cw_code cw_model_open(struct cw_model *model, const struct cw_config *config, unsigned pool_size,
                            struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
 void cw_model_release(struct cw_model *model) CW_NONNULL(1);
 

@@ -154,6 +154,8 @@ enum cw_code cw_file_read(const char *path, bool private_only, struct cw_str *ou
     } else if (private_only && (st.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
         rc = cw_err_set(err, CW_E_CONFIG, "file", "%s: group or others have rights (mode %03o, wants 0600 or less)", path,
                         (unsigned)(st.st_mode & 0777));
+    } else if (private_only && st.st_uid != 0 && st.st_uid != geteuid() && geteuid() != 0) {
+        rc = cw_err_set(err, CW_E_CONFIG, "file", "%s: belongs to another user, who could change it", path);
     } else {
         rc = read_all(fd, path, out, err);
     }

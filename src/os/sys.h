@@ -22,7 +22,8 @@ void cw_random(void *out, size_t len) CW_NONNULL(1);
 uint64_t cw_random_below(uint64_t below);
 struct cw_ulid cw_ulid_new(void);
 
-/* Appends a whole file to *out; over out->max is CW_E_TOO_BIG. With `private_only`, a file that group or others can read is refused (CW_E_CONFIG). */
+/* Appends a whole file to *out; over out->max is CW_E_TOO_BIG. With `private_only`, a file on which group or others
+ * have any right, or that belongs to a user other than root and this process's, is refused (CW_E_CONFIG); root itself may read any user's. */
 enum cw_code cw_file_read(const char *path, bool private_only, struct cw_str *out, struct cw_err *err)
     CW_NONNULL(1, 3) CW_MUST_USE;
 /* Writes by temporary file, fsync, rename and fsync of the folder: afterwards it is there whole or not at all. */

@@ -17,31 +17,8 @@
 #include "os/sys.h"
 
 #define WRAP_FORMAT 1
-#define RING_MAX 16
 #define MASTER_HEX 64
 #define WRAP_AAD_LEN (3 + 16 + 4)
-
-struct purpose_key {
-    uint8_t key[32];
-    char kid[CW_KID_TEXT + 1];
-};
-
-struct master_key {
-    char id[CW_MASTER_KEY_ID_MAX + 1];
-    uint8_t key[32];
-    struct purpose_key purposes[CW_PURPOSE__COUNT];
-};
-
-struct cw_vault {
-    struct master_key ring[RING_MAX];
-    size_t count;
-    size_t active;
-};
-
-static const char *const purpose_names[CW_PURPOSE__COUNT] = {
-    [CW_PURPOSE_API] = "api",       [CW_PURPOSE_STATE] = "state", [CW_PURPOSE_SEARCH] = "search",
-    [CW_PURPOSE_LOG] = "log",       [CW_PURPOSE_FORM] = "form",
-};
 
 void cw_vault_free(struct cw_vault *vault)
 {
@@ -50,23 +27,6 @@ void cw_vault_free(struct cw_vault *vault)
     }
     cw_wipe(vault, sizeof *vault);
     free(vault);
-}
-
-/* The kid is derived beside the key, not from it: publishing it says nothing about the key. */
-static void derive_purposes(struct master_key *master)
-{
-    for (int i = 0; i < CW_PURPOSE__COUNT; i++) {
-        struct purpose_key *purpose = &master->purposes[i];
-        char info[64];
-        int len = snprintf(info, sizeof info, "chartway purpose %s", purpose_names[i]);
-        cw_hkdf(master->key, cw_span_of(info, (size_t)len), purpose->key, sizeof purpose->key);
-        len = snprintf(info, sizeof info, "chartway kid %s", purpose_names[i]);
-        uint8_t kid[CW_KID_TEXT / 2];
-        cw_hkdf(master->key, cw_span_of(info, (size_t)len), kid, sizeof kid);
-        for (size_t k = 0; k < sizeof kid; k++) {
-            snprintf(purpose->kid + 2 * k, 3, "%02x", kid[k]);
-        }
-    }
 }
 
 static bool master_id_ok(struct cw_span id)
@@ -85,7 +45,7 @@ static bool master_id_ok(struct cw_span id)
     return true;
 }
 
-static enum cw_code read_master(const char *path, struct master_key *master, struct cw_err *err)
+static enum cw_code read_master(const char *path, struct cw_master_key *master, struct cw_err *err)
 {
     CW_AUTO_STR text;
     CW_AUTO_STR key;
@@ -96,7 +56,9 @@ static enum cw_code read_master(const char *path, struct master_key *master, str
         if (err != NULL) {
             err->code = CW_E_CONFIG;
         }
-        cw_err_wrap(err, "master key");
+        char what[CW_MASTER_KEY_ID_MAX + 16];
+        (void)snprintf(what, sizeof what, "master key '%s'", master->id);
+        cw_err_wrap(err, what);
         return rc == CW_E_OOM ? CW_E_OOM : CW_E_CONFIG;
     }
     struct cw_span hex = cw_span_trim(cw_str_span(&text));
@@ -107,11 +69,11 @@ static enum cw_code read_master(const char *path, struct master_key *master, str
     return CW_OK;
 }
 
-static struct master_key *ring_find(const struct cw_vault *vault, const char *id)
+static struct cw_master_key *ring_find(const struct cw_vault *vault, const char *id)
 {
     for (size_t i = 0; i < vault->count; i++) {
         if (strcmp(vault->ring[i].id, id) == 0) {
-            return (struct master_key *)(uintptr_t)&vault->ring[i];
+            return (struct cw_master_key *)(uintptr_t)&vault->ring[i];
         }
     }
     return NULL;
@@ -124,10 +86,10 @@ static enum cw_code ring_add(struct cw_vault *vault, struct cw_span entry, struc
     if (!cw_span_cut(&entry, '=', &id) || !master_id_ok(id) || entry.len == 0) {
         return cw_err_set(err, CW_E_CONFIG, "vault", "master_keys: an entry is not id=path");
     }
-    if (vault->count == RING_MAX) {
-        return cw_err_set(err, CW_E_CONFIG, "vault", "master_keys: more than %d keys", RING_MAX);
+    if (vault->count == CW_RING_MAX) {
+        return cw_err_set(err, CW_E_CONFIG, "vault", "master_keys: more than %d keys", CW_RING_MAX);
     }
-    struct master_key *master = &vault->ring[vault->count];
+    struct cw_master_key *master = &vault->ring[vault->count];
     memcpy(master->id, id.ptr, id.len);
     if (ring_find(vault, master->id) != NULL) {
         return cw_err_set(err, CW_E_CONFIG, "vault", "master_keys: '%s' stands twice", master->id);
@@ -141,7 +103,7 @@ static enum cw_code ring_add(struct cw_vault *vault, struct cw_span entry, struc
     if (rc != CW_OK) {
         return rc;
     }
-    derive_purposes(master);
+    cw_purposes_derive(master);
     vault->count++;
     return CW_OK;
 }
@@ -163,7 +125,7 @@ static enum cw_code ring_load(struct cw_vault *vault, const struct cw_config *co
     if (active[0] == '\0') {
         return CW_OK;
     }
-    const struct master_key *found = ring_find(vault, active);
+    const struct cw_master_key *found = ring_find(vault, active);
     if (found == NULL) {
         return cw_err_set(err, CW_E_CONFIG, "vault", "the active master key is not one of master_keys");
     }
@@ -217,6 +179,11 @@ out:
     return rc;
 }
 
+bool cw_vault_has(const struct cw_vault *vault, const char *id)
+{
+    return ring_find(vault, id) != NULL;
+}
+
 const char *cw_vault_active_id(const struct cw_vault *vault)
 {
     return vault->ring[vault->active].id;
@@ -233,9 +200,10 @@ static void wrap_aad(struct cw_ulid owner, uint32_t version, char out[WRAP_AAD_L
     }
 }
 
-static enum cw_code wrap(const struct master_key *master, struct cw_ulid owner, const struct cw_data_key *key,
-                         struct cw_wrapped_key *ret_wrapped, struct cw_err *err)
+enum cw_code cw_ring_wrap(const struct cw_vault *vault, struct cw_ulid owner, const struct cw_data_key *key,
+                          struct cw_wrapped_key *ret_wrapped, struct cw_err *err)
 {
+    const struct cw_master_key *master = &vault->ring[vault->active];
     char aad[WRAP_AAD_LEN];
     wrap_aad(owner, key->version, aad);
     struct cw_wrapped_key wrapped = { .version = key->version };
@@ -264,7 +232,7 @@ enum cw_code cw_vault_new_key(struct cw_vault *vault, struct cw_ulid owner, uint
     CW_AUTO_DATA_KEY key = { .version = version };
     cw_random(key.seal, sizeof key.seal);
     derive_hash(&key);
-    enum cw_code rc = wrap(&vault->ring[vault->active], owner, &key, ret_wrapped, err);
+    enum cw_code rc = cw_ring_wrap(vault, owner, &key, ret_wrapped, err);
     if (rc != CW_OK) {
         return rc;
     }
@@ -278,9 +246,11 @@ enum cw_code cw_vault_unwrap(struct cw_vault *vault, struct cw_ulid owner, const
     if (memchr(wrapped->master_key_id, '\0', sizeof wrapped->master_key_id) == NULL) {
         cw_bug("the id of a master key has no end");
     }
-    const struct master_key *master = ring_find(vault, wrapped->master_key_id);
+    const struct cw_master_key *master = ring_find(vault, wrapped->master_key_id);
     if (master == NULL) {
-        return cw_err_set(err, CW_E_CONFIG, "vault", "a data key is wrapped by a master key that is not on the ring");
+        bool shown = master_id_ok(cw_span_cstr(wrapped->master_key_id));
+        return cw_err_set(err, CW_E_CONFIG, "vault", "a key is wrapped by master key '%s', which is not on the ring",
+                          shown ? wrapped->master_key_id : "?");
     }
     if (wrapped->bytes[0] != WRAP_FORMAT) {
         return cw_err_set(err, CW_E_AUTH, "vault", "not a wrapped key");
@@ -308,44 +278,10 @@ enum cw_code cw_vault_rewrap(struct cw_vault *vault, struct cw_ulid owner, const
     if (rc != CW_OK) {
         return rc;
     }
-    return wrap(&vault->ring[vault->active], owner, &key, ret_wrapped, err);
+    return cw_ring_wrap(vault, owner, &key, ret_wrapped, err);
 }
 
 void cw_data_key_wipe(struct cw_data_key *key)
 {
     cw_wipe(key, sizeof *key);
-}
-
-/* --- purpose keys --- */
-
-const uint8_t *cw_purpose_active(const struct cw_vault *vault, enum cw_purpose purpose, const char **ret_kid)
-{
-    const struct purpose_key *found = &vault->ring[vault->active].purposes[purpose];
-    *ret_kid = found->kid;
-    return found->key;
-}
-
-const uint8_t *cw_purpose_find(const struct cw_vault *vault, enum cw_purpose purpose, struct cw_span kid)
-{
-    for (size_t i = 0; i < vault->count; i++) {
-        const struct purpose_key *at = &vault->ring[i].purposes[purpose];
-        if (cw_span_eq_cstr(kid, at->kid)) {
-            return at->key;
-        }
-    }
-    return NULL;
-}
-
-void cw_vault_hmac(const struct cw_vault *vault, enum cw_purpose purpose, struct cw_span bytes,
-                   uint8_t out[CW_HASH_LEN])
-{
-    cw_hmac2(vault->ring[vault->active].purposes[purpose].key, bytes, CW_SPAN(""), out);
-}
-
-void cw_vault_log_key(const struct cw_vault *vault, uint8_t out[32])
-{
-    /* "2026-04": references of two months cannot be told to be one person's. */
-    char now[CW_TIME_TEXT];
-    cw_time_emit(cw_now_us(), now);
-    cw_vault_hmac(vault, CW_PURPOSE_LOG, cw_span_of(now, 7), out);
 }

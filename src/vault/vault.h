@@ -61,6 +61,8 @@ enum cw_code cw_vault_unwrap(struct cw_vault *vault, struct cw_ulid owner, const
 enum cw_code cw_vault_rewrap(struct cw_vault *vault, struct cw_ulid owner, const struct cw_wrapped_key *wrapped,
                              struct cw_wrapped_key *ret_wrapped, struct cw_err *err) CW_NONNULL(1, 3, 4) CW_MUST_USE;
 const char *cw_vault_active_id(const struct cw_vault *vault) CW_RETURNS_NONNULL;
+/* Whether a master key of this id is on the ring. */
+bool cw_vault_has(const struct cw_vault *vault, const char *id) CW_NONNULL(1, 2);
 void cw_data_key_wipe(struct cw_data_key *key) CW_NONNULL(1);
 #define CW_AUTO_DATA_KEY CW_CLEANUP(cw_data_key_wipe) struct cw_data_key
 
@@ -89,5 +91,18 @@ void cw_vault_hmac(const struct cw_vault *vault, enum cw_purpose purpose, struct
                    uint8_t out[CW_HASH_LEN]) CW_NONNULL(1, 4);
 /* The log key, for cw_log_set_key (mixed with the current month). */
 void cw_vault_log_key(const struct cw_vault *vault, uint8_t out[32]) CW_NONNULL(1, 2);
+
+/* What outlives the master key that it came from: the search key, since an index cannot be read with another, and the key of each API key that is
+ * out there. Both are kept wrapped like data keys and given back to the vault at every start, before there is a second thread. State, form and log keys
+ * live for minutes or a month and go with their master key. */
+/* Under which owner the active master key's key of this purpose (API or SEARCH) is kept; SEARCH has one owner for ever. */
+struct cw_ulid cw_purpose_owner(const struct cw_vault *vault, enum cw_purpose purpose) CW_NONNULL(1);
+/* It, wrapped, version 1. */
+enum cw_code cw_purpose_wrap(const struct cw_vault *vault, enum cw_purpose purpose, struct cw_wrapped_key *ret_wrapped,
+                             struct cw_err *err) CW_NONNULL(1, 3) CW_MUST_USE;
+/* Takes one in: API to check with, SEARCH instead of the derived one. CW_E_CONFIG, CW_E_AUTH as cw_vault_unwrap; CW_E_KIND: another owner;
+ * CW_E_TOO_BIG: the vault has no room (64). */
+enum cw_code cw_purpose_adopt(struct cw_vault *vault, struct cw_ulid owner, const struct cw_wrapped_key *wrapped,
+                              struct cw_err *err) CW_NONNULL(1, 3) CW_MUST_USE;
 
 #endif

@@ -66,6 +66,8 @@ static const struct {
     { CW_E_RETRY, "service_unavailable", "The service is busy. Try again shortly." },
     { CW_E_TIMEOUT, "service_unavailable", "The service did not get an answer in time. Try again shortly." },
     { CW_E_STOPPED, "service_unavailable", "The service is restarting. Try again shortly." },
+    /* The installation is at fault (a master key that is missing, for one): nothing is served until it is mended. */
+    { CW_E_CONFIG, "service_unavailable", "The service is not ready. Try again shortly." },
     { CW_E_NOT_FOUND, "resource_not_found", "No such resource." },
     { CW_E_CONFLICT, "resource_conflict", "The request conflicts with what is stored." },
     { CW_E_STATE, "resource_conflict", "The resource is not in a state that allows this." },

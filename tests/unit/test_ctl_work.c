@@ -8,6 +8,7 @@
 #include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -236,6 +237,42 @@ START_TEST(an_installation_starts_from_nothing)
 }
 END_TEST
 
+/* From one master key to the next as the manual says, and what is said when one is lost. */
+START_TEST(a_master_key_is_rotated_out)
+{
+    char conf[2048];
+    must_do("org", "create", "Clinic", "--env", "sandbox");
+    must_do("keyring", "status", "--json");
+    ck_assert_ptr_nonnull(strstr(out, "\"test\""));
+    must_do("keyring", "init", path_of("second.key"));
+    slurp("chartway.conf", conf, sizeof conf);
+    CW_AUTO_STR both, lost;
+    cw_str_init(&both, 4096);
+    cw_str_init(&lost, 4096);
+    char *keys = strstr(conf, "master_keys = test=");
+    ck_assert_ptr_nonnull(keys);
+    char *rest = strchr(keys, '\n');
+    cw_str_addf(&both, "%.*s second=%s\nactive = second%s", (int)(rest - conf), conf, path_of("second.key"), rest);
+    cw_str_addf(&lost, "%.*smaster_keys = second=%s%s", (int)(keys - conf), conf, path_of("second.key"), rest);
+    put_file("chartway.conf", cw_str_cstr(&lost));
+    ck_assert_int_eq(ctl("org", "list"), FAILED); /* too soon */
+    ck_assert_ptr_nonnull(strstr(problem, "'test'"));
+    must_do("keyring", "status");
+    ck_assert_ptr_nonnull(strstr(out, "missing"));
+    ck_assert_int_eq(ctl("keyring", "verify"), FAILED);
+    ck_assert_ptr_nonnull(strstr(problem, "'test'"));
+    ck_assert_int_eq(ctl("keyring", "rotate"), FAILED);
+    put_file("chartway.conf", cw_str_cstr(&both));
+    must_do("keyring", "rotate");
+    ck_assert_ptr_nonnull(strstr(out, "'second'"));
+    must_do("keyring", "verify", "--all");
+    put_file("chartway.conf", cw_str_cstr(&lost));
+    must_do("org", "list");
+    must_do("keyring", "verify");
+    ck_assert_int_eq(audits("keyring.rotate"), 2);
+}
+END_TEST
+
 START_TEST(what_is_made_comes_as_one_object)
 {
     must_do("org", "create", "Clinic", "--env", "sandbox", "--json");
@@ -288,6 +325,11 @@ START_TEST(a_hospital_is_imported_registered_and_examined)
     ck_assert_int_eq(ctl("doctor", source), FAILED);
     ck_assert_ptr_nonnull(strstr(out, "client_registration"));
     put_file("client.secret", "s3cret-canary\n");
+    ck_assert_int_eq(chmod(path_of("client.secret"), 0644), 0);
+    ck_assert_int_eq(ctl("client", "add", "--source", source, "--client-id", "app-1", "--auth", "client_secret_basic",
+                         "--secret-file", path_of("client.secret")), FAILED);
+    ck_assert_ptr_nonnull(strstr(problem, "0600"));
+    ck_assert_int_eq(chmod(path_of("client.secret"), 0600), 0);
     ck_assert_int_eq(ctl("client", "add", "--source", source, "--vendor", "epic", "--client-id", "x", "--auth", "none"), USAGE);
     ck_assert_int_eq(ctl("client", "add", "--vendor", "epic", "--client-id", "x", "--auth", "none"), USAGE);
     must_do("client", "add", "--source", source, "--client-id", "app-1", "--auth", "client_secret_basic", "--secret-file",
@@ -415,6 +457,7 @@ int main(int argc, char **argv)
     tcase_add_test(migrated, the_man_page_knows_every_command_and_option);
     tcase_add_test(empty, an_installation_starts_from_nothing);
     tcase_add_test(migrated, what_is_made_comes_as_one_object);
+    tcase_add_test(migrated, a_master_key_is_rotated_out);
     tcase_add_test(migrated, a_hospital_is_imported_registered_and_examined);
     tcase_add_test(migrated, a_pull_is_started_and_watched);
     suite_add_tcase(suite, migrated);

@@ -4,11 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -99,6 +102,39 @@ START_TEST(a_private_file_is_private)
         cw_str_init(&text, 100);
         ck_assert_int_eq(chmod(path_in("file"), rows[i].mode), 0);
         ck_assert_msg(cw_file_read(path_in("file"), true, &text, NULL) == rows[i].rc, "row %zu", i);
+    }
+}
+END_TEST
+
+/* A service that may read all files (CAP_DAC_OVERRIDE) is the only one that could open another user's private file. */
+START_TEST(a_private_file_is_our_own)
+{
+    if (geteuid() != 0) {
+        return;
+    }
+    ck_assert_int_eq(cw_file_replace(path_in("file"), 0600, CW_SPAN("key"), NULL), CW_OK);
+    const uid_t owners[] = { 4000, 4001, 0 };
+    const enum cw_code wanted[] = { CW_OK, CW_E_CONFIG, CW_OK };
+    for (size_t i = 0; i < CW_ARRAY_LEN(owners); i++) {
+        ck_assert_int_eq(chown(path_in("file"), owners[i], 0), 0);
+        ck_assert_int_eq(chmod(folder, 0755), 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+            struct __user_cap_data_struct data[2] = { { 0 } };
+            data[0].effective = data[0].permitted = 1u << CAP_DAC_OVERRIDE;
+            CW_AUTO_STR text;
+            cw_str_init(&text, 100);
+            if (prctl(PR_SET_KEEPCAPS, 1L, 0L, 0L, 0L) != 0 || setuid(4000) != 0 || syscall(SYS_capset, &head, data) != 0) {
+                _exit(99);
+            }
+            enum cw_code rc = cw_file_read(path_in("file"), true, &text, NULL);
+            cw_str_release(&text);
+            _exit(rc == wanted[i] ? 0 : 1);
+        }
+        int status = 0;
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "owner %u: %d", (unsigned)owners[i], WEXITSTATUS(status));
     }
 }
 END_TEST
@@ -514,6 +550,7 @@ static Suite *sys_suite(void)
     tcase_add_test(tc, files_are_replaced_whole_and_read_back);
     tcase_add_test(tc, files_are_read_up_to_their_limit);
     tcase_add_test(tc, a_private_file_is_private);
+    tcase_add_test(tc, a_private_file_is_our_own);
     tcase_add_test(tc, clock_and_randomness);
     tcase_add_test(tc, a_stop_stays_readable);
     suite_add_tcase(suite, tc);
