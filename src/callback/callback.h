@@ -12,12 +12,15 @@
 #include "model/attempt.h"
 #include "net/http.h"
 #include "os/config.h"
+#include "smart/client.h"
+#include "smart/pinned.h"
 #include "smart/profile.h"
 #include "smart/token.h"
 #include "web/template.h"
 #include "web/web.h"
 
 struct cw_http_pool;
+struct cw_jwks_cache;
 
 struct cw_callback {
     const struct cw_config *config;
@@ -27,6 +30,7 @@ struct cw_callback {
     struct cw_profiles *profiles;
     struct cw_templates *templates;
     struct cw_http_pool *https;
+    struct cw_jwks_cache *jwks;
     struct cw_limiter *limiter;
 };
 
@@ -70,6 +74,27 @@ const char *cw_callback_portal_failure(struct cw_span error) CW_RETURNS_NONNULL;
 const char *cw_callback_token_failure(enum cw_token_outcome outcome) CW_RETURNS_NONNULL;
 /* RFC 9207 against what was pinned; false: mixed up. */
 bool cw_callback_issuer_fits(bool announced, const char *issuer, struct cw_span iss) CW_NONNULL(2);
+
+/* --- judge.c: what the tokens are worth --- */
+struct cw_callback_case {          /* all borrowed */
+    struct cw_callback *app;
+    struct cw_http *http;
+    const struct cw_attempt *attempt;
+    const struct cw_pinned *pinned;
+    const struct cw_smart_identity *identity;
+    const struct cw_smart_grant *grant;
+};
+struct cw_callback_found {
+    struct cw_str patient;         /* upstream id */
+    struct cw_str tenant;          /* tenant context; "" where the vendor has none */
+};
+void cw_callback_found_init(struct cw_callback_found *found) CW_NONNULL(1);
+void cw_callback_found_release(struct cw_callback_found *found) CW_NONNULL(1);
+/* NULL: good, and *ret says whose records they open. Otherwise one of CW_FAIL_…, and err says why. Asks the network. */
+const char *cw_callback_judge(const struct cw_callback_case *c, struct cw_callback_found *ret, struct cw_err *err)
+    CW_NONNULL(1, 2, 3) CW_MUST_USE;
+/* Revokes the tokens, best effort: what nobody will use does not stay behind at the hospital. */
+void cw_callback_give_back(const struct cw_callback_case *c) CW_NONNULL(1);
 
 /* --- pages.c --- */
 /* Sends the browser on: to the result page (Picker mode) or to return_url (Direct mode). */

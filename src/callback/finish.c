@@ -14,11 +14,7 @@
 #include "os/log.h"
 #include "os/sys.h"
 #include "smart/client.h"
-#include "smart/id_token.h"
-#include "smart/patient_context.h"
 #include "smart/pinned.h"
-#include "smart/revoke.h"
-#include "smart/scope.h"
 #include "smart/token.h"
 #include "smart/trace.h"
 
@@ -34,7 +30,7 @@ struct run {
     struct cw_smart_identity identity;
     struct cw_smart_grant grant;
     struct cw_http *http;
-    struct cw_str patient;         /* upstream id */
+    struct cw_callback_found found;
     const char *request_id;
     struct cw_err *err;
 };
@@ -226,66 +222,19 @@ static const char *exchange(struct run *run, struct cw_span *ret_words)
         outcome = cw_smart_exchange(run->http, &run->identity.client, &wanted, &run->grant, run->err);
     }
     if (outcome == CW_TOKEN_OK) {
+        if (run->grant.type_assumed) {
+            cw_log(CW_LOG_INFO, "callback.token_type_assumed", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
+        }
         return NULL;
     }
     *ret_words = words_of(run, cw_span_cstr(run->grant.error), cw_str_span(&run->grant.error_text));
     return cw_callback_token_failure(outcome);
 }
 
-/* The id_token: a wrong audience or nonce ends the attempt; keys are fetched only when its word is needed. */
-static const char *judge_id_token(struct run *run, struct cw_str *fhir_user)
+static struct cw_callback_case case_of(struct run *run)
 {
-    struct cw_err why = { .code = CW_OK };
-    json_t *jwks = NULL;
-    if (run->grant.id_token.ptr == NULL) {
-        return NULL;
-    }
-    if (run->grant.patient.len == 0 && run->pinned.jwks_uri[0] != '\0' &&
-        cw_smart_jwks(run->http, run->pinned.jwks_uri, &jwks, &why) != CW_OK) {
-        cw_log(CW_LOG_WARNING, "callback.jwks", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&why));
-    }
-    struct cw_id_token_check check = {
-        .client_id = run->identity.client.client_id,
-        .issuer = cw_span_cstr(run->pinned.issuer),
-        .nonce = run->attempt.nonce,
-        .jwks = jwks,
-        .now_us = cw_now_us(),
-    };
-    enum cw_id_token_verdict verdict = cw_id_token_check(cw_secret_span(&run->grant.id_token), &check, fhir_user, run->err);
-    json_decref(jwks);
-    return verdict == CW_ID_TOKEN_INJECTED ? CW_FAIL_ID_TOKEN : NULL;
-}
-
-static const char *judge_grant(struct run *run)
-{
-    struct cw_span granted = run->grant.scope_told ? cw_str_span(&run->grant.scope) : (struct cw_span){ NULL, 0 };
-    CW_AUTO_STR fhir_user;
-    cw_str_init(&fhir_user, CW_URL_MAX);
-    const char *failure = judge_id_token(run, &fhir_user);
-    if (failure != NULL) {
-        return failure;
-    }
-    if (!cw_scope_compare(run->attempt.scopes_asked, granted).any_resource) {
-        (void)cw_err_set(run->err, CW_E_UPSTREAM, "callback", "no scope that reads anything was granted");
-        return CW_FAIL_SCOPE;
-    }
-    enum cw_patient_from from;
-    enum cw_code rc = cw_smart_patient(run->http, run->identity.client.profile, run->pinned.base, &run->grant,
-                                       cw_str_span(&fhir_user), &run->patient, &from, run->err);
-    return rc == CW_OK ? NULL : CW_FAIL_NO_PATIENT;
-}
-
-/* Best effort: tokens that nobody will use do not stay behind at the hospital. */
-static void give_back(struct run *run)
-{
-    struct cw_err err = { .code = CW_OK };
-    bool long_lived = run->grant.refresh_token.ptr != NULL;
-    struct cw_span token = cw_secret_span(long_lived ? &run->grant.refresh_token : &run->grant.access_token);
-    if (token.len > 0 && run->pinned.revocation_endpoint[0] != '\0' &&
-        cw_smart_revoke(run->http, &run->identity.client, run->pinned.revocation_endpoint, token,
-                        long_lived ? CW_REVOKE_REFRESH_TOKEN : CW_REVOKE_ACCESS_TOKEN, &err) != CW_OK) {
-        cw_log(CW_LOG_WARNING, "callback.revoke", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&err));
-    }
+    return (struct cw_callback_case){ .app = run->app, .http = run->http, .attempt = &run->attempt, .pinned = &run->pinned,
+                                      .identity = &run->identity, .grant = &run->grant };
 }
 
 static enum cw_code store(struct run *run, int64_t obtained_us)
@@ -294,8 +243,8 @@ static enum cw_code store(struct run *run, int64_t obtained_us)
         run->grant.scope.len > 0 ? cw_str_span(&run->grant.scope) : run->attempt.scopes_asked;
     struct cw_attempt_success success = {
         .attempt = run->attempt.id,
-        .upstream_patient = cw_str_span(&run->patient),
-        .tenant_context = CW_SPAN(""),
+        .upstream_patient = cw_str_span(&run->found.patient),
+        .tenant_context = cw_str_span(&run->found.tenant),
         .scopes_granted = asked_or_granted,
         .access_token = cw_secret_span(&run->grant.access_token),
         .refresh_token = cw_secret_span(&run->grant.refresh_token),
@@ -315,8 +264,9 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
     if (failure == NULL) {
         failure = exchange(run, &words);
     }
-    if (failure == NULL && (failure = judge_grant(run)) != NULL) {
-        give_back(run);
+    const struct cw_callback_case this = case_of(run);
+    if (failure == NULL && (failure = cw_callback_judge(&this, &run->found, run->err)) != NULL) {
+        cw_callback_give_back(&this);
     }
     if (failure != NULL) {
         end_failed(run, failure, words, ret);
@@ -328,7 +278,7 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
         ret->end = CW_CALLBACK_CONNECTED;
         return;
     }
-    give_back(run);
+    cw_callback_give_back(&this);
     ret->end = CW_CALLBACK_FAULT;
 }
 
@@ -352,7 +302,7 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
     run.actor.name = run.session;
     run.request_id = request_id;
     cw_smart_grant_init(&run.grant);
-    cw_str_init(&run.patient, CW_FHIR_ID_MAX);
+    cw_callback_found_init(&run.found);
     *ret = (struct cw_callback_outcome){ .end = CW_CALLBACK_FAULT };
     if (secrets == NULL) {
         (void)cw_err_set(err, CW_E_OOM, "callback", "out of memory");
@@ -367,7 +317,7 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
     }
     cw_smart_identity_release(&run.identity);
     cw_smart_grant_release(&run.grant);
-    cw_str_release(&run.patient);
+    cw_callback_found_release(&run.found);
     wipe_text(run.attempt.verifier);
     wipe_text(run.attempt.nonce);
     cw_arena_free(secrets);

@@ -6,6 +6,7 @@
 
 #include "os/log.h"
 #include "os/sys.h"
+#include "smart/jwks.h"
 
 #define LIMITER_SLOTS 65536u
 
@@ -16,7 +17,8 @@ static enum cw_code start(struct cw_callback *app, const struct cw_config *confi
     app->secure = cw_span_starts(cw_span_cstr(app->origin), CW_SPAN("https://"));
     app->limiter = cw_limiter_new(LIMITER_SLOTS);
     app->https = cw_http_pool_new(config, (unsigned)cw_config_int(config, CW_CONF_CALLBACK_THREADS));
-    if (app->limiter == NULL || app->https == NULL) {
+    app->jwks = cw_jwks_cache_new(NULL);
+    if (app->limiter == NULL || app->https == NULL || app->jwks == NULL) {
         return cw_err_set(err, CW_E_OOM, "callback", "out of memory");
     }
     enum cw_code rc = cw_profiles_load(cw_config_text(config, CW_CONF_VENDORS_DIR), &app->profiles, err);
@@ -56,6 +58,7 @@ static void release(struct cw_callback *app)
     cw_templates_free(app->templates);
     cw_profiles_free(app->profiles);
     cw_http_pool_free(app->https);
+    cw_jwks_cache_free(app->jwks);
     cw_limiter_free(app->limiter);
 }
 

@@ -74,6 +74,14 @@ enum cw_code cw_http_new(const struct cw_config *config, struct cw_http **ret_ht
     return CW_OK;
 }
 
+bool cw_http_is_exception(const struct cw_http *http, const char *text)
+{
+    struct cw_url *url = NULL;
+    bool exception = cw_url_parse(cw_span_cstr(text), &url, NULL) == CW_OK && cw_net_policy_allows(http->policy, url);
+    cw_url_free(url);
+    return exception;
+}
+
 static enum cw_code one_hop(struct cw_transfer *t, const struct cw_http_request *request, struct cw_url *url,
                             bool first, struct cw_err *err)
 {

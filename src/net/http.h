@@ -68,6 +68,9 @@ enum cw_code cw_http_new(const struct cw_config *config, struct cw_http **ret_ht
 enum cw_code cw_http_perform(struct cw_http *http, const struct cw_http_request *request,
                              struct cw_http_response *response, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
+/* True when [net] allow names the URL's host and port: a place where the guard against internal addresses does not watch. */
+bool cw_http_is_exception(const struct cw_http *http, const char *url) CW_NONNULL(1, 2) CW_MUST_USE;
+
 /* Many exchanges from one thread (the pull fetcher): curl multi. */
 struct cw_http_multi;
 struct cw_http_transfer; /* one exchange in flight */

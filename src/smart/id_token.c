@@ -10,7 +10,7 @@
 
 #define EXPIRY_SLACK_S 60
 #define ISSUED_SLACK_S 600
-#define JWKS_MS 10000 /* a browser waits, and the exchange may have taken its time already */
+#define SUBJECT_MAX 255u /* OIDC Core 2 */
 
 static enum cw_id_token_verdict unproven(struct cw_err *err, const char *why)
 {
@@ -22,6 +22,18 @@ static enum cw_id_token_verdict injected(struct cw_err *err, const char *why)
 {
     (void)cw_err_set(err, CW_E_AUTH, "id_token", "%s", why);
     return CW_ID_TOKEN_INJECTED;
+}
+
+void cw_id_token_identity_init(struct cw_id_token_identity *identity)
+{
+    cw_str_init(&identity->fhir_user, CW_URL_MAX);
+    cw_str_init(&identity->subject, SUBJECT_MAX);
+}
+
+void cw_id_token_identity_release(struct cw_id_token_identity *identity)
+{
+    cw_str_release(&identity->fhir_user);
+    cw_str_release(&identity->subject);
 }
 
 /* aud is a text or an array of texts (RFC 7519 4.1.3). */
@@ -49,66 +61,63 @@ static bool times_are_good(const json_t *claims, int64_t now_us)
            json_number_value(iat) < now + ISSUED_SLACK_S && json_number_value(iat) > now - ISSUED_SLACK_S;
 }
 
+/* What says that this answer belongs to another client or another sign-in. NULL: nothing does. */
+static const char *foreign(const json_t *claims, const struct cw_id_token_check *check)
+{
+    struct cw_span azp = cw_json_peek_text(claims, "azp");
+    struct cw_span nonce = cw_json_peek_text(claims, "nonce");
+    if (!audience_has(json_object_get(claims, "aud"), check->client_id) ||
+        (azp.len > 0 && !cw_span_eq(azp, check->client_id))) {
+        return "made for another client";
+    }
+    return check->nonce.ptr != NULL && nonce.ptr != NULL && !cw_span_eq(nonce, check->nonce) ? "another nonce" : NULL;
+}
+
+/* What takes away the word of a token that is meant for us. NULL: nothing does. */
+static const char *weak(const json_t *claims, const struct cw_id_token_check *check)
+{
+    if (json_array_size(json_object_get(claims, "aud")) > 1 && cw_json_peek_text(claims, "azp").len == 0) {
+        return "several audiences and no azp";
+    }
+    if (check->nonce.ptr != NULL && cw_json_peek_text(claims, "nonce").ptr == NULL) {
+        return "no nonce";
+    }
+    if (check->issuer.len == 0 || !cw_span_eq(cw_json_peek_text(claims, "iss"), check->issuer)) {
+        return "issuer unknown or another";
+    }
+    struct cw_span sub = cw_json_peek_text(claims, "sub");
+    if (!times_are_good(claims, check->now_us) || sub.len == 0 || sub.len > SUBJECT_MAX) {
+        return "times or subject out of range";
+    }
+    return check->jwks == NULL ? "no keys to check the signature with" : NULL;
+}
+
+static enum cw_code take_identity(const json_t *claims, struct cw_id_token_identity *ret)
+{
+    struct cw_span user = cw_json_peek_text(claims, "fhirUser");
+    (void)cw_str_add_span(&ret->fhir_user, user.len > 0 ? user : cw_json_peek_text(claims, "profile"));
+    (void)cw_str_add_span(&ret->subject, cw_json_peek_text(claims, "sub"));
+    return cw_str_code(&ret->fhir_user) != CW_OK ? cw_str_code(&ret->fhir_user) : cw_str_code(&ret->subject);
+}
+
 enum cw_id_token_verdict cw_id_token_check(struct cw_span compact, const struct cw_id_token_check *check,
-                                           struct cw_str *ret_fhir_user, struct cw_err *err)
+                                           struct cw_id_token_identity *ret_identity, struct cw_err *err)
 {
     CW_AUTO_JSON *peeked = NULL;
+    CW_AUTO_JSON *claims = NULL;
     if (cw_jws_peek(compact, &peeked, err) != CW_OK) {
         return unproven(err, "not a signed token");
     }
-    struct cw_span azp = cw_json_peek_text(peeked, "azp");
-    struct cw_span nonce = cw_json_peek_text(peeked, "nonce");
-    if (!audience_has(json_object_get(peeked, "aud"), check->client_id) ||
-        (azp.len > 0 && !cw_span_eq(azp, check->client_id))) {
-        return injected(err, "made for another client");
+    const char *why = foreign(peeked, check);
+    if (why != NULL) {
+        return injected(err, why);
     }
-    if (check->nonce.ptr != NULL && nonce.ptr != NULL && !cw_span_eq(nonce, check->nonce)) {
-        return injected(err, "another nonce");
-    }
-    if (check->nonce.ptr != NULL && nonce.ptr == NULL) {
-        return unproven(err, "no nonce");
-    }
-    if (check->issuer.len == 0 || !cw_span_eq(cw_json_peek_text(peeked, "iss"), check->issuer)) {
-        return unproven(err, "issuer unknown or another");
-    }
-    struct cw_span sub = cw_json_peek_text(peeked, "sub");
-    if (!times_are_good(peeked, check->now_us) || sub.len == 0 || sub.len > 255) {
-        return unproven(err, "times or subject out of range");
-    }
-    CW_AUTO_JSON *claims = NULL;
-    if (check->jwks == NULL) {
-        return unproven(err, "no keys to check the signature with");
+    why = weak(peeked, check);
+    if (why != NULL) {
+        return unproven(err, why);
     }
     if (cw_jws_verify(compact, check->jwks, &claims, err) != CW_OK) {
         return CW_ID_TOKEN_UNPROVEN;
     }
-    struct cw_span user = cw_json_peek_text(claims, "fhirUser");
-    if (user.len == 0) {
-        user = cw_json_peek_text(claims, "profile");
-    }
-    return cw_str_add_span(ret_fhir_user, user) == CW_OK ? CW_ID_TOKEN_GOOD : unproven(err, "fhirUser is too long");
-}
-
-enum cw_code cw_smart_jwks(struct cw_http *http, const char *jwks_uri, json_t **ret_jwks, struct cw_err *err)
-{
-    struct cw_http_response response;
-    cw_http_response_init(&response);
-    struct cw_http_request request = { .url = jwks_uri, .body_max = CW_JWKS_MAX, .redirects = CW_REDIRECTS_MAX,
-                                       .total_ms = JWKS_MS };
-    enum cw_code rc = cw_http_perform(http, &request, &response, err);
-    CW_AUTO_JSON *root = NULL;
-    if (rc == CW_OK) {
-        struct cw_json_limits limits = { .max_bytes = CW_JWKS_MAX, .max_depth = CW_JSON_DEPTH_MAX };
-        rc = cw_json_parse(cw_str_span(&response.body), limits, &root, err);
-        bool is_set = rc == CW_OK && response.status == 200 && json_is_array(json_object_get(root, "keys"));
-        if (rc != CW_E_OOM && !is_set) {
-            rc = cw_err_set(err, CW_E_UPSTREAM, "jwks", "the answer is no JWK Set");
-        }
-    }
-    if (rc == CW_OK) {
-        *ret_jwks = root;
-        root = NULL;
-    }
-    cw_http_response_release(&response);
-    return rc;
+    return take_identity(claims, ret_identity) == CW_OK ? CW_ID_TOKEN_GOOD : unproven(err, "fhirUser is too long");
 }

@@ -12,7 +12,6 @@
 #include "base/json.h"
 #include "base/span.h"
 #include "base/str.h"
-#include "net/http.h"
 
 enum cw_id_token_verdict {
     CW_ID_TOKEN_GOOD,      /* signature and claims hold */
@@ -28,12 +27,17 @@ struct cw_id_token_check {
     int64_t now_us;
 };
 
-/* Pure. On GOOD appends fhirUser (else profile) to *ret_fhir_user, "" when not told; err says why not. */
+/* What a good one says. */
+struct cw_id_token_identity {
+    struct cw_str fhir_user;  /* fhirUser, else profile; "" when not told */
+    struct cw_str subject;
+};
+void cw_id_token_identity_init(struct cw_id_token_identity *identity) CW_NONNULL(1);
+void cw_id_token_identity_release(struct cw_id_token_identity *identity) CW_NONNULL(1);
+
+/* Pure. Fills *ret_identity on GOOD; otherwise err says why not: CW_E_NOT_FOUND where only the key is missing, so that a newer set may have it. */
 enum cw_id_token_verdict cw_id_token_check(struct cw_span compact, const struct cw_id_token_check *check,
-                                           struct cw_str *ret_fhir_user, struct cw_err *err)
+                                           struct cw_id_token_identity *ret_identity, struct cw_err *err)
     CW_NONNULL(2, 3) CW_MUST_USE;
-/* Fetches jwks_uri. CW_E_UPSTREAM when it is no JWK Set. */
-enum cw_code cw_smart_jwks(struct cw_http *http, const char *jwks_uri, json_t **ret_jwks, struct cw_err *err)
-    CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
 #endif

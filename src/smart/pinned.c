@@ -16,11 +16,19 @@ struct cw_pinned cw_pinned_of(const struct cw_discovery *discovery, const char *
         .token_endpoint = discovery->token_endpoint,
         .revocation_endpoint = discovery->revocation_endpoint,
         .jwks_uri = discovery->jwks_uri,
+        .registration_endpoint = discovery->registration_endpoint,
         .profile = profile,
         .profile_why = "",
         .auth_methods = discovery->auth_methods,
+        .auth_algs = discovery->auth_algs,
         .iss_parameter = discovery->iss_parameter,
     };
+}
+
+/* Members that came later are left out by those who make one by hand. */
+static const char *some(const char *text)
+{
+    return text == NULL ? "" : text;
 }
 
 enum cw_code cw_pinned_emit(const struct cw_pinned *pinned, struct cw_str *out)
@@ -38,9 +46,12 @@ enum cw_code cw_pinned_emit(const struct cw_pinned *pinned, struct cw_str *out)
     cw_jsonw_key_cstr(&w, "token_endpoint", pinned->token_endpoint);
     cw_jsonw_key_cstr(&w, "revocation_endpoint", pinned->revocation_endpoint);
     cw_jsonw_key_cstr(&w, "jwks_uri", pinned->jwks_uri);
+    cw_jsonw_key_cstr(&w, "userinfo_endpoint", some(pinned->userinfo_endpoint));
+    cw_jsonw_key_cstr(&w, "registration_endpoint", some(pinned->registration_endpoint));
     cw_jsonw_key_cstr(&w, "profile", pinned->profile);
-    cw_jsonw_key_cstr(&w, "profile_why", pinned->profile_why == NULL ? "" : pinned->profile_why);
+    cw_jsonw_key_cstr(&w, "profile_why", some(pinned->profile_why));
     cw_jsonw_key_int(&w, "auth_methods", pinned->auth_methods);
+    cw_jsonw_key_int(&w, "auth_algs", pinned->auth_algs);
     cw_jsonw_key_bool(&w, "iss_parameter", pinned->iss_parameter);
     cw_jsonw_close_object(&w);
     return cw_jsonw_end(&w);
@@ -67,14 +78,17 @@ enum cw_code cw_pinned_parse(struct cw_span text, struct cw_arena *arena, struct
         .token_endpoint = member(root, "token_endpoint", arena),
         .revocation_endpoint = member(root, "revocation_endpoint", arena),
         .jwks_uri = member(root, "jwks_uri", arena),
+        .userinfo_endpoint = member(root, "userinfo_endpoint", arena),
+        .registration_endpoint = member(root, "registration_endpoint", arena),
         .profile = member(root, "profile", arena),
         .profile_why = member(root, "profile_why", arena),
         .auth_methods = (unsigned)json_integer_value(json_object_get(root, "auth_methods")),
+        .auth_algs = (unsigned)json_integer_value(json_object_get(root, "auth_algs")),
         .iss_parameter = json_is_true(json_object_get(root, "iss_parameter")),
     };
     if (pinned.base == NULL || pinned.issuer == NULL || pinned.authorization_endpoint == NULL ||
         pinned.token_endpoint == NULL || pinned.revocation_endpoint == NULL || pinned.jwks_uri == NULL ||
-        pinned.profile == NULL || pinned.profile_why == NULL) {
+        pinned.userinfo_endpoint == NULL || pinned.registration_endpoint == NULL || pinned.profile == NULL || pinned.profile_why == NULL) {
         return cw_err_set(err, CW_E_OOM, "pinned", "out of memory");
     }
     if (pinned.base[0] == '\0' || pinned.token_endpoint[0] == '\0') {

@@ -24,9 +24,12 @@ struct cw_pinned {
     const char *token_endpoint;
     const char *revocation_endpoint;
     const char *jwks_uri;
+    const char *userinfo_endpoint;
+    const char *registration_endpoint;  /* dynamic registration */
     const char *profile;                /* vendor profile */
     const char *profile_why;            /* cw_profile_why_name: why this one */
     unsigned auth_methods;              /* 1u << enum cw_auth_method, as advertised; 0: not told */
+    unsigned auth_algs;                 /* 1u << enum cw_jose_alg for assertions; 0: not told */
     bool iss_parameter;                 /* RFC 9207: iss must come back */
 };
 

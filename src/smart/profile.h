@@ -63,8 +63,8 @@ struct cw_profile {
     bool refresh_scope;              /* athenahealth */
     bool refresh_redirect_uri;       /* athenaPractice/Flex */
     const char *patient_claim;       /* access-token claim with the patient id besides the usual ones; "" */
-    bool patient_userinfo;           /* may ask the userinfo endpoint who the patient is (Blue Button) */
-    bool patient_search;             /* may ask GET {base}/Patient when the token names none (NextGen) */
+    bool patient_userinfo;           /* there is a userinfo endpoint beside the base although discovery names none (Blue Button) */
+    bool patient_search;             /* may ask for Patient, then Coverage and ExplanationOfBenefit, when nothing names the patient */
     const char *tenant_claim;        /* access-token claim that is the connection's tenant context (athenahealth ah_practice); "" */
     /* The pull (fhir/plan and the fetcher read these). */
     const char *accept;              /* of FHIR requests */

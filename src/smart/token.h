@@ -61,6 +61,7 @@ struct cw_smart_grant {
     struct cw_str patient;            /* the token's `patient`; "" when not told. An opaque string (Blue Button: "-2014…") */
     int64_t expires_us;               /* wall clock, from the time of sending; never 0 */
     bool expires_assumed;             /* not told: 300 s */
+    bool type_assumed;                /* token_type not told: Bearer */
     long retry_after_s;               /* -1: not told */
     int status;                       /* HTTP status, 0 when no answer came */
     char error[64];                   /* OAuth error code if it is one of RFC 6749's characters, else "" */

@@ -149,14 +149,14 @@ static double number_of(const json_t *value)
 static void set_expiry(const json_t *root, int64_t sent_us, struct cw_smart_grant *grant)
 {
     double seconds = number_of(json_object_get(root, "expires_in"));
-    if (!(seconds > 0)) { /* athenaFlex sends 0 */
+    if (!(seconds >= 1)) { /* athenaFlex sends 0 */
         CW_AUTO_JSON *claims = NULL;
         seconds = -1;
         if (cw_jws_peek(cw_secret_span(&grant->access_token), &claims, NULL) == CW_OK) {
             seconds = number_of(json_object_get(claims, "exp")) - (double)(sent_us / CW_SECOND_US);
         }
     }
-    grant->expires_assumed = !(seconds > 0);
+    grant->expires_assumed = !(seconds >= 1);
     seconds = grant->expires_assumed ? LIFETIME_ASSUMED_S : seconds > LIFETIME_MAX_S ? LIFETIME_MAX_S : floor(seconds);
     grant->expires_us = sent_us + (int64_t)seconds * CW_SECOND_US;
 }
@@ -197,6 +197,7 @@ static enum cw_token_outcome read_tokens(const json_t *root, int64_t sent_us, st
     if (type.len > 0 && !cw_span_eq_nocase(cw_span_trim(type), CW_SPAN("bearer"))) {
         return CW_TOKEN_UNSUPPORTED;
     }
+    grant->type_assumed = type.len == 0;
     bool ok = cw_secret_set(&grant->access_token, access) == CW_OK;
     if (token_of(root, "refresh_token", &other)) {
         ok = ok && cw_secret_set(&grant->refresh_token, other) == CW_OK;
@@ -226,9 +227,13 @@ enum cw_token_outcome cw_smart_token_parse(long status, struct cw_span body, int
     if (rc != CW_OK) {
         return is_busy(status) ? CW_TOKEN_BUSY : CW_TOKEN_BAD_ANSWER;
     }
+    const json_t *fault = json_object_get(root, "error");
     struct cw_span error = cw_json_peek_text(root, "error");
     if (error.len > 0) {
         return read_error(root, error, grant);
+    }
+    if (fault != NULL && !json_is_string(fault) && !json_is_null(fault) && !json_is_false(fault)) {
+        return is_busy(status) ? CW_TOKEN_BUSY : CW_TOKEN_REFUSED; /* an error of another kind than OAuth's ("error":{"code":…}) */
     }
     if (status < 200 || status > 299) {
         return is_busy(status) ? CW_TOKEN_BUSY : CW_TOKEN_BAD_ANSWER;

@@ -5,39 +5,31 @@
  */
 #include "config.h"
 
+#include <stdarg.h>
 #include <unistd.h>
 
 #include "base/text.h"
 #include "base/time.h"
-#include "callback/callback.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "smart/jwks.h"
 #include "smart/pinned.h"
+#include "test_callback.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/database.h"
-#include "tests/lib/fcgi_peer.h"
-#include "tests/lib/script_server.h"
 #include "vault/token.h"
 
-#define SLUG "clinic"
-#define REDIRECT "https://cw.test/callback/" SLUG
-#define COOKIE "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-#define OTHER_COOKIE "BBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBBA"
-#define VERIFIER "verifier-verifier-verifier-verifier-verifie"
-#define ASKED "openid fhirUser launch/patient patient/*.rs"
-
-static struct cw_test_db test;
-static struct cw_callback app;
+struct cw_test_db test;
+struct cw_callback app;
 static struct cw_config *net_config;
 static char socket_path[128];
-static struct cw_org_id org;
-static struct cw_source source;
-static struct cw_registration_id registration;
-static struct cw_arena *arena;
+struct cw_org_id org;
+struct cw_source source;
+struct cw_registration_id registration;
+struct cw_arena *arena;
 
-static const struct cw_actor operator= { .kind = CW_ACTOR_OPERATOR, .name = "test" };
+const struct cw_actor operator= { .kind = CW_ACTOR_OPERATOR, .name = "test" };
 
-static void must(enum cw_code rc, const struct cw_err *err, const char *what)
+void must(enum cw_code rc, const struct cw_err *err, const char *what)
 {
     if (rc != CW_OK) {
         fprintf(stderr, "%s: %s: %s\n", what, err->where, err->text);
@@ -48,6 +40,29 @@ static void must(enum cw_code rc, const struct cw_err *err, const char *what)
 /* --- the portal: one script for all tests, by path --- */
 
 #define ECHO "refused for Nora (Whitfield), verifier " VERIFIER ", patient pat-1, code canary-code"
+
+static char minted[16384];
+const char *portal_keys;
+const char *portal_patients;
+
+void mint(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    ck_assert_int_lt(vsnprintf(minted, sizeof minted, format, args), (int)sizeof minted);
+    va_end(args);
+}
+
+/* The text that `arg` points to now. */
+static char *current(void *arg, const struct script_request *request, int *ret_status)
+{
+    (void)request;
+    const char *text = *(const char *const *)arg;
+    *ret_status = text == NULL ? 404 : 200;
+    return strdup(text == NULL ? "" : text);
+}
+static const char *mint_text = minted;
+
 static const struct script_answer portal_script[] = {
     { .path = "/token", .keep = true,
       .body = "{\"access_token\":\"acc-canary\",\"refresh_token\":\"ref-canary\",\"token_type\":\"Bearer\",\"expires_in\":3600,"
@@ -63,29 +78,15 @@ static const struct script_answer portal_script[] = {
       .body = "{\"access_token\":\"a\",\"patient\":\"p\",\"id_token\":\"eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJzb21lYm9keS1lbHNlIn0.c2ln\"}" },
     { .path = "/echo", .keep = true, .status = 400,
       .body = "{\"error\":\"invalid_grant\",\"error_description\":\"" ECHO "\",\"error_uri\":\"https://elsewhere.test/\",\"canary-key\":{}}" },
+    { .path = "/mint", .keep = true, .make = current, .arg = &mint_text },
+    { .path = "/keys", .keep = true, .make = current, .arg = &portal_keys },
+    { .path = "/fhir/Patient", .keep = true, .make = current, .arg = &portal_patients },
     { .path = "/hold", .keep = true, .hold = true },
     { .path = "/revoke", .keep = true, .body = "" },
 };
-static struct script_server *portal;
+struct script_server *portal;
 
 /* --- starting, as the picker does --- */
-
-
-struct start {
-    const char *token_path;  /* NULL: /token */
-    const char *issuer;      /* NULL: not told */
-    bool iss_parameter;
-    bool direct;
-    bool opaque;
-    bool expired;
-};
-
-struct started {
-    struct cw_session session;
-    struct cw_attempt_id id;
-    char id_text[CW_ID_TEXT_MAX];
-    char state[1024];
-};
 
 static struct cw_span pinned_for(const struct start *start)
 {
@@ -97,20 +98,20 @@ static struct cw_span pinned_for(const struct start *start)
         .authorization_endpoint = script_server_url(portal, "/auth"),
         .token_endpoint = script_server_url(portal, start->token_path == NULL ? "/token" : start->token_path),
         .revocation_endpoint = script_server_url(portal, "/revoke"),
-        .jwks_uri = "",
-        .profile = "default",
+        .jwks_uri = start->keys ? script_server_url(portal, "/keys") : "",
+        .profile = start->profile == NULL ? "default" : start->profile,
         .iss_parameter = start->iss_parameter,
     };
     ck_assert_int_eq(cw_pinned_emit(&pinned, &text), CW_OK);
     return cw_arena_span(arena, cw_str_span(&text));
 }
 
-static struct started begin(struct start start)
+struct started begin(struct start start)
 {
     struct cw_err err = { 0 };
     struct started s = { .state = "" };
     struct cw_session_new wanted = {
-        .patient = { .patient_id = CW_SPAN("pat-1"), .name = CW_SPAN("Nora Whitfield") },
+        .patient = { .patient_id = cw_span_cstr(start.patient == NULL ? "pat-1" : start.patient), .name = CW_SPAN("Nora Whitfield") },
         .return_url = CW_SPAN("https://app.example/back?keep=1#here"),
         .expires_in_s = 1800,
     };
@@ -128,7 +129,7 @@ static struct started begin(struct start start)
     struct cw_attempt_new attempt = {
         .session = s.session.id, .source = source.id, .endpoint = source.endpoint, .registration = registration,
         .browser = CW_SPAN(COOKIE), .verifier = CW_SPAN(VERIFIER), .nonce = CW_SPAN("nonce"), .redirect_uri = CW_SPAN(REDIRECT),
-        .scopes_asked = CW_SPAN(ASKED), .pinned = pinned_for(&start), .language = CW_SPAN("en"), .state_expires_us = expires_us,
+        .scopes_asked = cw_span_cstr(start.asked == NULL ? ASKED : start.asked), .pinned = pinned_for(&start), .language = CW_SPAN("en"), .state_expires_us = expires_us,
     };
     memcpy(attempt.state_hash, token.jti_hash, CW_HASH_LEN);
     must(cw_attempt_start(&app.model, &operator, &attempt, &s.id, &err), &err, "attempt");
@@ -139,7 +140,7 @@ static struct started begin(struct start start)
 
 /* --- coming back --- */
 
-static struct fcgi_answer ask(const char *method, const char *uri, const char *cookie, const char *body)
+struct fcgi_answer ask(const char *method, const char *uri, const char *cookie, const char *body)
 {
     char header[256];
     static unsigned visitors;
@@ -153,7 +154,7 @@ static struct fcgi_answer ask(const char *method, const char *uri, const char *c
     return fcgi_ask(socket_path, -1, &request);
 }
 
-static struct fcgi_answer back(const struct started *s, const char *cookie, const char *more)
+struct fcgi_answer back(const struct started *s, const char *cookie, const char *more)
 {
     char uri[4096];
     snprintf(uri, sizeof uri, "/callback/" SLUG "?state=%s%s", s->state, more);
@@ -161,7 +162,7 @@ static struct fcgi_answer back(const struct started *s, const char *cookie, cons
 }
 
 /* The only number of a statement about one attempt. */
-static int64_t number_of(const struct started *s, const char *format)
+int64_t number_of(const struct started *s, const char *format)
 {
     char hex[33];
     char sql[512];
@@ -172,14 +173,14 @@ static int64_t number_of(const struct started *s, const char *format)
     return cw_test_db_number(&test, sql);
 }
 
-static bool failed_with(const struct started *s, const char *code)
+bool failed_with(const struct started *s, const char *code)
 {
     char select[200];
     snprintf(select, sizeof select, "SELECT CAST(status = 4 AND failure_code = '%s' AS INT) FROM attempt", code);
     return number_of(s, select) == 1;
 }
 
-static void expect_redirect(struct fcgi_answer *answer, const char *location)
+void expect_redirect(struct fcgi_answer *answer, const char *location)
 {
     const char *got = fcgi_header(answer, "Location");
     ck_assert_msg(answer->status == 303, "status %d: %s", answer->status, answer->body);
@@ -187,14 +188,14 @@ static void expect_redirect(struct fcgi_answer *answer, const char *location)
     fcgi_answer_free(answer);
 }
 
-static const char *result_page(const struct started *s)
+const char *result_page(const struct started *s)
 {
     static char path[256];
     snprintf(path, sizeof path, "/c/%.*s/attempt/%s", (int)s->session.secret.len, s->session.secret.ptr, s->id_text);
     return path;
 }
 
-static const char *return_to(const struct started *s, const char *more)
+const char *return_to(const struct started *s, const char *more)
 {
     static char url[1024];
     char session[CW_ID_TEXT_MAX];
@@ -352,10 +353,10 @@ START_TEST(token_answers)
 {
     static const struct {
         const char *path, *failure;
-        size_t requests; /* with the revocation of what nobody will use */
+        size_t requests; /* with the three searches for a patient, and the revocation of what nobody will use */
     } rows[] = {
         { "/html", "token_answer_invalid", 1 },   { "/client", "client_rejected", 1 },
-        { "/grant", "token_exchange_failed", 1 }, { "/nobody", "no_patient_context", 2 },
+        { "/grant", "token_exchange_failed", 1 }, { "/nobody", "no_patient_context", 6 },
         { "/noscope", "scope_insufficient", 2 },  { "/injected", "id_token_invalid", 2 },
         { "/hold", "token_exchange_failed", 1 },
     };
@@ -529,6 +530,7 @@ static void open_app(void)
     must(cw_config_parse(cw_span_cstr(text), &net_config, &err), &err, "configuration");
     app.limiter = cw_limiter_new(1024);
     app.https = cw_http_pool_new(net_config, 4);
+    app.jwks = cw_jwks_cache_new(NULL);
     must(cw_vault_new(test.config, &app.model.vault, &err), &err, "vault");
     must(cw_profiles_load(CW_TEST_SRCDIR "/conf/vendors", &app.profiles, &err), &err, "profiles");
     must(cw_templates_load(CW_TEST_SRCDIR "/www", &app.templates, &err), &err, "templates");
@@ -570,11 +572,12 @@ int main(int argc, char **argv)
     if (pthread_create(&server, NULL, serve, &listener) != 0) {
         abort();
     }
-    int rc = cw_check_main((Suite *const[]){ callback_suite(), NULL });
+    int rc = cw_check_main((Suite *const[]){ callback_suite(), callback_grant_suite(), NULL });
     cw_stop_ask();
     (void)pthread_join(server, NULL);
     (void)close(listener);
     cw_http_pool_free(app.https);
+    cw_jwks_cache_free(app.jwks);
     cw_config_free(net_config);
     cw_limiter_free(app.limiter);
     cw_templates_free(app.templates);

@@ -10,6 +10,7 @@ Suite *discovery_suite(void);
 Suite *authorize_suite(void);
 Suite *token_suite(void);
 Suite *identity_suite(void);
+Suite *jwks_suite(void);
 Suite *profile_suite(void);
 Suite *smart_oom_suite(void);
 

@@ -55,6 +55,16 @@ START_TEST(answers)
         { 408, "", CW_TOKEN_BUSY, 0, false },
         { 400, "{\"error\":\"invalid_grant\"}", CW_TOKEN_INVALID_GRANT, 0, false },
         { 200, "{\"error\":\"invalid_grant\"}", CW_TOKEN_INVALID_GRANT, 0, false },
+        { 200, "{\"error\":{\"code\":400},\"access_token\":\"a\"}", CW_TOKEN_REFUSED, 0, false },
+        { 500, "{\"error\":{\"code\":500}}", CW_TOKEN_BUSY, 0, false },
+        { 200, "{\"error\":\"\",\"access_token\":\"a\",\"expires_in\":60}", CW_TOKEN_OK, 60, false },
+        { 200, "{\"error\":null,\"access_token\":\"a\",\"expires_in\":60}", CW_TOKEN_OK, 60, false },
+        { 200, "{\"access_token\":\"\\n a\\t\",\"token_type\":\" bearer \",\"expires_in\":60.9}", CW_TOKEN_OK, 60, false },
+        { 200, "{\"access_token\":\"a b\"}", CW_TOKEN_BAD_ANSWER, 0, false },
+        { 200, "{\"access_token\":\"a\",\"expires_in\":true}", CW_TOKEN_OK, 300, true },
+        { 200, "{\"access_token\":\"a\",\"expires_in\":0.4}", CW_TOKEN_OK, 300, true },
+        { 200, "{\"access_token\":\"a\",\"need_patient_banner\":false,\"smart_style_url\":7,\"fhirContext\":[\"x\",{}],\"tenant\":{},"
+               "\"expires_in\":60}", CW_TOKEN_OK, 60, false },
         { 500, "{\"error\":\"invalid_grant\",\"expires_in\":0}", CW_TOKEN_INVALID_GRANT, 0, false },
         { 400, "{\"error\":\"invalid_grant\"", CW_TOKEN_BAD_ANSWER, 0, false },
         { 400, "error=invalid_grant", CW_TOKEN_BAD_ANSWER, 0, false },
@@ -93,7 +103,7 @@ START_TEST(members_of_an_answer)
     ck_assert_str_eq(grant.refresh_token.ptr, "r");
     ck_assert_str_eq(grant.id_token.ptr, "i");
     ck_assert_str_eq(cw_str_cstr(&grant.scope), "patient/*.read openid");
-    ck_assert(grant.scope_told);
+    ck_assert(grant.scope_told && grant.type_assumed);
     ck_assert_str_eq(cw_str_cstr(&grant.patient), "-20140000000001");
 
     CW_AUTO_GRANT odd;
@@ -104,6 +114,14 @@ START_TEST(members_of_an_answer)
     ck_assert_ptr_null(odd.refresh_token.ptr);
     ck_assert(!odd.scope_told);
     ck_assert_str_eq(cw_str_cstr(&odd.patient), "42");
+
+    /* An empty scope says nothing; an absent one says "as asked". Both leave room for a probe, so neither is a refusal. */
+    CW_AUTO_GRANT empty;
+    cw_smart_grant_init(&empty);
+    ck_assert_int_eq(cw_smart_token_parse(200, CW_SPAN("{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"scope\":\"\"}"), SENT_US, &empty),
+                     CW_TOKEN_OK);
+    ck_assert(empty.scope_told && empty.scope.len == 0 && !empty.type_assumed);
+    ck_assert(cw_scope_compare(CW_SPAN("patient/*.rs"), cw_str_span(&empty.scope)).any_resource);
 
     CW_AUTO_GRANT bad;
     cw_smart_grant_init(&bad);

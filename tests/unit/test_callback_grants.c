@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the tokens bring: whose records they open, what was granted of what was asked, and what happens to those that nobody will use. */
+#include "config.h"
+
+#include "base/text.h"
+#include "base/time.h"
+#include "os/sys.h"
+#include "test_callback.h"
+#include "vault/jose.h"
+
+/* An attempt that comes back to the tokens minted before, in the right browser. */
+static struct started return_with(struct start start)
+{
+    start.token_path = start.token_path == NULL ? "/mint" : start.token_path;
+    struct started s = begin(start);
+    struct fcgi_answer answer = back(&s, COOKIE, "&code=c");
+    ck_assert_msg(answer.status == 303, "%d: %s", answer.status, answer.body);
+    fcgi_answer_free(&answer);
+    return s;
+}
+
+static bool is_connected(const struct started *s)
+{
+    return number_of(s, "SELECT status FROM attempt") == CW_ATTEMPT_CONNECTED;
+}
+
+/* Bodies that /revoke was sent since `from`. */
+static size_t revoked(size_t from, const char *token)
+{
+    size_t count = 0;
+    char wanted[128];
+    (void)snprintf(wanted, sizeof wanted, "token=%s&", token);
+    for (size_t i = from; i < script_server_count(portal); i++) {
+        const struct script_request *request = script_server_request(portal, i);
+        count += strcmp(request->target, "/revoke") == 0 && strstr(request->body, wanted) != NULL ? 1 : 0;
+    }
+    return count;
+}
+
+/* An unsigned-looking JWT over claims. */
+static const char *jwt(const char *claims)
+{
+    static char text[2048];
+    CW_AUTO_STR out;
+    cw_str_init(&out, sizeof text - 1);
+    ck_assert_int_eq(cw_base64url_encode(CW_SPAN("{\"alg\":\"RS256\",\"kid\":\"k\"}"), &out), CW_OK);
+    (void)cw_str_add_char(&out, '.');
+    ck_assert_int_eq(cw_base64url_encode(cw_span_cstr(claims), &out), CW_OK);
+    (void)cw_str_add_cstr(&out, ".c2ln");
+    (void)snprintf(text, sizeof text, "%s", cw_str_cstr(&out));
+    return text;
+}
+
+/* One practice behind the base that all share is not the other: two connections, each with its own. */
+START_TEST(practices)
+{
+    static const char *const names[] = { "a-1.Practice-1", "a-1.Practice-2", "a-1.Practice-1" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(names); i++) {
+        char claims[128];
+        (void)snprintf(claims, sizeof claims, "{\"ah_practice\":\"%s\"}", names[i]);
+        mint("{\"access_token\":\"%s\",\"refresh_token\":\"r\",\"token_type\":\"Bearer\",\"patient\":\"upstream-athena\"}", jwt(claims));
+        struct started s = return_with((struct start){ .profile = "athena", .patient = "pat-athena" });
+        ck_assert(is_connected(&s));
+    }
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection WHERE tenant_context = 'a-1.Practice-1'"), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection WHERE tenant_context = 'a-1.Practice-2'"), 1);
+}
+END_TEST
+
+/* A parent who signs in for two children has a connection for each; the same child again is the same connection. */
+START_TEST(two_children)
+{
+    static const char *const children[] = { "upstream-child-1", "upstream-child-2", "upstream-child-1" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(children); i++) {
+        mint("{\"access_token\":\"a%zu\",\"refresh_token\":\"r\",\"token_type\":\"Bearer\",\"patient\":\"%s\"}", i, children[i]);
+        struct started s = return_with((struct start){ .patient = "pat-parent" });
+        ck_assert(is_connected(&s));
+    }
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection WHERE patient ="
+                                              " (SELECT id FROM patient WHERE patient_id = 'pat-parent')"), 2);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(DISTINCT connection) FROM attempt WHERE patient ="
+                                              " (SELECT id FROM patient WHERE patient_id = 'pat-parent')"), 2);
+}
+END_TEST
+
+/* --- the id_token --- */
+
+static struct cw_signing_key *issuer_key;
+
+static char *key_set(const struct cw_signing_key *key)
+{
+    CW_AUTO_STR text;
+    cw_str_init(&text, 8192);
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, &text);
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key(&w, "keys");
+    cw_jsonw_open_array(&w);
+    ck_assert_int_eq(cw_signing_key_jwk(key, &w), CW_OK);
+    cw_jsonw_close_array(&w);
+    cw_jsonw_close_object(&w);
+    ck_assert_int_eq(cw_jsonw_end(&w), CW_OK);
+    return cw_str_take(&text);
+}
+
+/* The portal's tokens with an id_token over these claims and no other word on the patient. */
+static void mint_id_token(const struct cw_signing_key *key, const char *issuer, const char *nonce, const char *user)
+{
+    char claims[512];
+    CW_AUTO_STR token;
+    cw_str_init(&token, 4096);
+    long long now_s = (long long)(cw_now_us() / CW_SECOND_US);
+    (void)snprintf(claims, sizeof claims,
+                   "{\"iss\":\"%s\",\"aud\":\"our-client\",\"sub\":\"s\",\"exp\":%lld,\"iat\":%lld,\"nonce\":\"%s\",\"fhirUser\":\"%s\"}", issuer,
+                   now_s + 300, now_s, nonce, user);
+    ck_assert_int_eq(cw_jws_sign(key, cw_span_cstr(claims), &token, NULL), CW_OK);
+    mint("{\"access_token\":\"acc-id\",\"refresh_token\":\"ref-id\",\"token_type\":\"Bearer\",\"id_token\":\"%s\"}", cw_str_cstr(&token));
+}
+
+START_TEST(identity_from_an_id_token)
+{
+    struct cw_signing_key *stranger = NULL;
+    ck_assert_int_eq(cw_signing_key_make(CW_ALG_ES384, &issuer_key, NULL), CW_OK);
+    ck_assert_int_eq(cw_signing_key_make(CW_ALG_ES384, &stranger, NULL), CW_OK);
+    char *set = key_set(issuer_key);
+    portal_keys = set;
+    const struct {
+        const struct cw_signing_key *key;
+        const char *issuer, *nonce, *user, *failure; /* failure NULL: connected */
+    } rows[] = {
+        { issuer_key, "https://issuer", "nonce", "Patient/upstream-id", NULL },
+        { issuer_key, "https://issuer", "nonce", "RelatedPerson/upstream-id", "no_patient_context" },
+        { issuer_key, "https://other", "nonce", "Patient/upstream-id", "no_patient_context" },
+        { stranger, "https://issuer", "nonce", "Patient/upstream-id", "no_patient_context" },
+        { issuer_key, "https://issuer", "another", "Patient/upstream-id", "id_token_invalid" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        size_t before = script_server_count(portal);
+        mint_id_token(rows[i].key, rows[i].issuer, rows[i].nonce, rows[i].user);
+        struct started s = return_with((struct start){ .issuer = "https://issuer", .keys = true, .patient = "pat-id" });
+        ck_assert_msg(is_connected(&s) == (rows[i].failure == NULL), "row %zu", i);
+        ck_assert_msg(rows[i].failure == NULL || failed_with(&s, rows[i].failure), "row %zu", i);
+        /* What nobody will use goes back, the longer-lived one too. */
+        ck_assert_msg(revoked(before, "ref-id") == (rows[i].failure == NULL ? 0 : 1), "row %zu", i);
+        ck_assert_msg(revoked(before, "acc-id") == (rows[i].failure == NULL ? 0 : 1), "row %zu", i);
+    }
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection WHERE patient ="
+                                              " (SELECT id FROM patient WHERE patient_id = 'pat-id')"), 1);
+    portal_keys = NULL;
+    free(set);
+    cw_signing_key_free(stranger);
+    cw_signing_key_free(issuer_key);
+}
+END_TEST
+
+/* Nothing but the server's search names the patient: exactly one person must be there. */
+START_TEST(patient_from_a_search)
+{
+#define PATIENT(id) "{\"resource\":{\"resourceType\":\"Patient\",\"id\":\"" id "\"}}"
+    mint("{\"access_token\":\"a\",\"refresh_token\":\"r\",\"token_type\":\"Bearer\"}");
+    portal_patients = "{\"resourceType\":\"Bundle\",\"entry\":[" PATIENT("upstream-only") "]}";
+    struct started s = return_with((struct start){ .patient = "pat-search" });
+    ck_assert(is_connected(&s));
+    portal_patients = "{\"resourceType\":\"Bundle\",\"entry\":[" PATIENT("upstream-1") "," PATIENT("upstream-2") "]}";
+    s = return_with((struct start){ .patient = "pat-search" });
+    ck_assert(failed_with(&s, "no_patient_context"));
+    portal_patients = NULL;
+}
+END_TEST
+
+Suite *callback_grant_suite(void)
+{
+    Suite *suite = suite_create("callback_grants");
+    TCase *tcase = tcase_create("callback_grants");
+    tcase_set_timeout(tcase, 120);
+    tcase_add_test(tcase, practices);
+    tcase_add_test(tcase, two_children);
+    tcase_add_test(tcase, identity_from_an_id_token);
+    tcase_add_test(tcase, patient_from_a_search);
+    suite_add_tcase(suite, tcase);
+    return suite;
+}
