@@ -121,6 +121,9 @@ static char *whole_query(const struct maker *m, const struct candidate *c)
     if (revinclude) {
         cw_str_addf(&query, "%s_revinclude=Provenance:target", query.len > 0 ? "&" : "");
     }
+    if (m->input->extra_query != NULL && m->input->extra_query[0] != '\0') {
+        cw_str_addf(&query, "%s%s", query.len > 0 ? "&" : "", m->input->extra_query);
+    }
     if (m->input->count > 0) {
         cw_str_addf(&query, "%s_count=%d", query.len > 0 ? "&" : "", m->input->count);
     }
@@ -198,8 +201,22 @@ static enum cw_code from_profile(struct maker *m, const char *type, const json_t
     return rc;
 }
 
+/* The profile names the types that this vendor has, and this is none of them. */
+static bool is_left_out(const struct maker *m, const char *type)
+{
+    for (size_t i = 0; i < m->input->type_count; i++) {
+        if (strcmp(m->input->types[i], type) == 0) {
+            return false;
+        }
+    }
+    return m->input->types != NULL;
+}
+
 static bool vendor_skips(const struct maker *m, const char *type)
 {
+    if (is_left_out(m, type)) {
+        return true;
+    }
     size_t index;
     const json_t *name;
     json_array_foreach(json_object_get(m->input->pull, "skip"), index, name)
@@ -506,6 +523,21 @@ bool cw_plan_relax(struct cw_span url, struct cw_str *out)
         }
     }
     return false;
+}
+
+bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
+{
+    static const char *const count[] = { "_count", NULL };
+    size_t mark = cw_span_find(url, '?');
+    struct cw_str shrunk;
+    cw_str_init(&shrunk, CW_URL_MAX);
+    cw_str_add_span(&shrunk, cw_span_upto(url, mark));
+    (void)without(cw_span_from(url, mark + 1), count, &shrunk);
+    cw_str_addf(&shrunk, "%c_count=1", cw_span_find(cw_str_span(&shrunk), '?') < shrunk.len ? '&' : '?');
+    bool changed = cw_str_code(&shrunk) == CW_OK && !cw_span_eq(cw_str_span(&shrunk), url) &&
+                   cw_str_add_span(out, cw_str_span(&shrunk)) == CW_OK;
+    cw_str_release(&shrunk);
+    return changed;
 }
 
 const char *const *cw_plan_types(size_t *ret_count)

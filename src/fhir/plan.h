@@ -50,10 +50,13 @@ struct cw_plan {
 struct cw_plan_input {
     struct cw_span granted;                 /* scopes, separated by blanks */
     const struct cw_capability *capability; /* NULL: not known, take the table and learn from errors */
-    /* The profile's "pull" object (smart/profile.h), or NULL: {"skip": [TYPE…], "revinclude": false, "searches": {TYPE: RULE}}. A rule replaces the
+    /* The profile's "pull" object (smart/profile.h), or NULL: {"skip": [TYPE…], "revinclude": false, "patient_withheld": true, "searches": {TYPE: RULE}}. A rule replaces the
      * table's searches of its type: ["query"…]; {"add": "query"}, one search; {"each": {"param": ["value"…]}}, one search a value. Types that the
      * table lacks are added. */
     const json_t *pull;
+    const char *const *types;               /* ask for these alone; NULL: for all */
+    size_t type_count;
+    const char *extra_query;                /* goes into every search, percent-encoded (ah-practice=…); NULL or "": none */
     int count;                              /* _count of a page; 0: leave out */
     bool everything;                        /* ask Patient/$everything as well */
 };
@@ -72,6 +75,10 @@ enum cw_code cw_plan_url(const struct cw_plan_item *item, struct cw_span base, s
 /* The ladder after a refusal (smart-client-rules 7.2): appends `url` without the next thing that some servers refuse: first _include and _revinclude,
  * then _count, then status. False, with nothing appended, when nothing is left to take away. */
 bool cw_plan_relax(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
+
+/* After a page that the server cannot build because one record of it is broken: appends `url` with _count=1, so that the records before it come. False,
+ * with nothing appended, when that is what was asked already. */
+bool cw_plan_shrink(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
 
 /* The types that the plan can ask for, for the scopes to request. */
 const char *const *cw_plan_types(size_t *ret_count) CW_NONNULL(1) CW_RETURNS_NONNULL;

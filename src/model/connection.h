@@ -33,6 +33,11 @@ enum cw_code cw_connection_get(struct cw_model *m, struct cw_connection_id id, s
 enum cw_code cw_connection_upstream(struct cw_model *m, struct cw_connection_id id, struct cw_arena *arena,
                                     struct cw_span *ret, struct cw_err *err) CW_MUST_USE;
 
+/* The source merged its patient into another: from the next pull on that id is asked for. Without effect where this patient has the other one
+ * connected as well. Writes the audit row "connection.patient_merged". CW_E_NOT_FOUND; CW_E_RANGE: the id is empty or over CW_FHIR_ID_MAX. */
+enum cw_code cw_connection_merged(struct cw_model *m, const struct cw_actor *actor, struct cw_connection_id id,
+                                  struct cw_span upstream_patient, struct cw_err *err) CW_MUST_USE;
+
 /* Tokens in the clear; release wipes. */
 struct cw_grant {
     uint32_t version;

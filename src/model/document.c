@@ -46,6 +46,15 @@ static const struct cw_query q_chunks_read = {
     .columns = "ib",
 };
 
+static const struct cw_query q_document_known = {
+    .name = "document.known",
+    .sql = "SELECT 1 FROM document WHERE patient = ? AND endpoint = ? AND tenant_context = ? AND url_hash = ? AND status = 2"
+           " UNION ALL SELECT 1 FROM record WHERE patient = ? AND endpoint = ? AND tenant_context = ? AND resource_type = 'Binary'"
+           " AND upstream_id = ? LIMIT 1",
+    .params = "bbbbbbbb",
+    .columns = "i",
+};
+
 #define ORDINAL_LEN 4 /* in front of each chunk, big-endian: chunks of one document cannot change places */
 
 static struct cw_span clean_type(struct cw_span type)
@@ -154,6 +163,23 @@ enum cw_code cw_document_store(struct cw_db *db, const struct cw_data_key *key, 
     }
     rc = rows.count > 0 ? update(db, key, &id, in, content, err) : insert(db, key, &id, patient, in, url, content, err);
     return rc == CW_OK ? store_chunks(db, key, &id, in->bytes, err) : rc;
+}
+
+enum cw_code cw_document_known(struct cw_db *db, const struct cw_data_key *key, struct cw_patient_row patient,
+                               const struct cw_document_at *at, struct cw_arena *arena, bool *ret_known, struct cw_err *err)
+{
+    uint8_t hash[CW_HASH_LEN];
+    cw_data_hash(key, "document.url", at->url, hash);
+    struct cw_span tenant = at->tenant_context.ptr == NULL ? CW_SPAN("") : at->tenant_context;
+    struct cw_span id = at->binary_id.ptr == NULL ? CW_SPAN("") : at->binary_id;
+    struct cw_value params[] = {
+        cw_v_id(&patient.ulid), cw_v_id(&at->endpoint.ulid), cw_v_bytes(tenant), cw_v_bytes(cw_span_of(hash, CW_HASH_LEN)),
+        cw_v_id(&patient.ulid), cw_v_id(&at->endpoint.ulid), cw_v_bytes(tenant), cw_v_bytes(id),
+    };
+    struct cw_rows rows;
+    enum cw_code rc = cw_db_select(db, &q_document_known, params, arena, &rows, err);
+    *ret_known = rc == CW_OK && rows.count > 0;
+    return rc;
 }
 
 struct reading {

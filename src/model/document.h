@@ -24,6 +24,17 @@ enum cw_code cw_document_store(struct cw_db *db, const struct cw_data_key *key, 
                                const struct cw_document_in *document, struct cw_arena *arena, struct cw_err *err)
     CW_MUST_USE;
 
+/* Is it there whole: as raw bytes under its URL, or as a Binary record of this id? */
+struct cw_document_at {
+    struct cw_endpoint_id endpoint;
+    struct cw_span tenant_context;
+    struct cw_span url;
+    struct cw_span binary_id;      /* absent: by its URL alone */
+};
+enum cw_code cw_document_known(struct cw_db *db, const struct cw_data_key *key, struct cw_patient_row patient,
+                               const struct cw_document_at *at, struct cw_arena *arena, bool *ret_known, struct cw_err *err)
+    CW_MUST_USE;
+
 /* Row by row through fn, in order, in the clear; for the API and for tests. CW_E_NOT_FOUND. */
 typedef enum cw_code cw_document_chunk_fn(void *arg, struct cw_span bytes, struct cw_err *err);
 enum cw_code cw_document_read(struct cw_db *db, const struct cw_data_key *key, struct cw_ulid document,

@@ -48,6 +48,8 @@
 #define CW_FAIL_CONNECTION_UNREADABLE "connection_unreadable"
 #define CW_FAIL_GAVE_UP "gave_up"
 #define CW_FAIL_NOTHING_ARRIVED "nothing_arrived"
+#define CW_FAIL_ENDPOINT_MOVED "endpoint_moved"                 /* the base answers, but says that this hospital is not there any more */
+#define CW_FAIL_FHIR_VERSION "fhir_version_unsupported"         /* DSTU2, STU3 */
 
 /* What may end with the code; several at once. */
 enum cw_failure_of { CW_FAILS_ATTEMPT = 1u << 0, CW_FAILS_CONNECTION = 1u << 1, CW_FAILS_PULL = 1u << 2 };

@@ -86,10 +86,16 @@ static const struct cw_query q_pages_forget = {
 };
 static const struct cw_query q_end_facts = {
     .name = "pull.end_facts",
-    .sql = "SELECT p.patient_id, c.source, u.organization, u.received, u.errors, u.created_at, u.patient"
-           " FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
+    .sql = "SELECT p.patient_id, c.source, u.organization, u.received, u.errors, u.created_at, u.patient, u.connection,"
+           " u.endpoint FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
     .params = "b",
-    .columns = "bbbiitb",
+    .columns = "bbbiitbbb",
+};
+static const struct cw_query q_job_sooner = {
+    .name = "pull.job_sooner",
+    .sql = "UPDATE job SET ready_at = ? WHERE kind = 1 AND subject = ? AND ready_at > ?",
+    .params = "tbt",
+    .columns = "",
 };
 
 const char *cw_pull_status_name(enum cw_pull_status status)
@@ -99,6 +105,32 @@ const char *cw_pull_status_name(enum cw_pull_status status)
 }
 
 /* ---------------------------------------------------------------------------------------------- starting */
+
+/* The rows of pull and job, whatever else this connection has. */
+static enum cw_code insert_pull(struct cw_db *db, const struct cw_connection *connection, enum cw_pull_trigger trigger,
+                                int64_t ready_us, struct cw_pull_id *ret, struct cw_err *err)
+{
+    struct cw_pull_id id = { cw_ulid_new() };
+    struct cw_value params[] = {
+        cw_v_id(&id.ulid),
+        cw_v_id(&connection->org.ulid),
+        cw_v_id(&connection->patient.ulid),
+        cw_v_id(&connection->id.ulid),
+        cw_v_id(&connection->endpoint.ulid),
+        cw_v_int(trigger),
+        cw_v_time(cw_now_us()),
+    };
+    enum cw_code rc = cw_db_exec(db, &q_pull_insert, params, NULL, err);
+    if (rc == CW_OK) {
+        /* A patient who has just connected waits for it; a scheduled pull does not. */
+        unsigned priority = trigger == CW_PULL_SCHEDULE ? 200 : 50;
+        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, ready_us, err);
+    }
+    if (rc == CW_OK) {
+        *ret = id;
+    }
+    return rc;
+}
 
 enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct cw_connection *connection,
                               enum cw_pull_trigger trigger, struct cw_pull_id *ret, struct cw_err *err)
@@ -124,30 +156,7 @@ enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct
         rc = cw_err_set(err, CW_E_CONFLICT, "pull.start", "a pull of this connection waits or runs already");
     }
     cw_arena_free(arena);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    int64_t now_us = cw_now_us();
-    struct cw_pull_id id = { cw_ulid_new() };
-    struct cw_value params[] = {
-        cw_v_id(&id.ulid),
-        cw_v_id(&connection->org.ulid),
-        cw_v_id(&connection->patient.ulid),
-        cw_v_id(&connection->id.ulid),
-        cw_v_id(&connection->endpoint.ulid),
-        cw_v_int(trigger),
-        cw_v_time(now_us),
-    };
-    rc = cw_db_exec(db, &q_pull_insert, params, NULL, err);
-    if (rc == CW_OK) {
-        /* A patient who has just connected waits for it; a scheduled pull does not. */
-        unsigned priority = trigger == CW_PULL_SCHEDULE ? 200 : 50;
-        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, now_us, err);
-    }
-    if (rc == CW_OK) {
-        *ret = id;
-    }
-    return rc;
+    return rc == CW_OK ? insert_pull(db, connection, trigger, cw_now_us(), ret, err) : rc;
 }
 
 struct start {
@@ -168,8 +177,15 @@ static enum cw_code start_each(struct start *start, struct cw_db *db, const stru
                                             .endpoint = { cw_value_id(&row[2]) } };
         struct cw_pull_id pull;
         enum cw_code rc = cw_pull_start_in(start->m, db, &connection, CW_PULL_MANUAL, &pull, err);
+        uint64_t sooner = 0;
         if (rc == CW_E_CONFLICT) {
-            continue; /* runs already: what was asked for is happening */
+            /* One that waits for another day begins now; one that runs is what was asked for. */
+            int64_t now_us = cw_now_us();
+            struct cw_value params[] = { cw_v_time(now_us), cw_v_id(&pull.ulid), cw_v_time(now_us) };
+            rc = cw_db_exec(db, &q_job_sooner, params, &sooner, err);
+            if (rc == CW_OK && sooner == 0) {
+                continue;
+            }
         }
         if (rc != CW_OK) {
             return rc;
@@ -367,6 +383,7 @@ struct ending {
     enum cw_pull_status status;
     const char *failure_code;
     struct cw_span receipt;
+    int64_t again_us;
 };
 
 /* data.object of records.sync.completed and .failed, as the contract's app expects it. */
@@ -442,6 +459,12 @@ static enum cw_code end_locked(struct ending *end, struct cw_db *db, struct cw_a
     if (rc == CW_OK) {
         rc = cw_job_finish(db, end->job, err);
     }
+    if (rc == CW_OK && end->again_us != 0) {
+        struct cw_connection connection = { .id = { cw_value_id(&facts[7]) }, .org = { cw_value_id(&facts[2]) },
+                                            .patient = patient, .endpoint = { cw_value_id(&facts[8]) } };
+        struct cw_pull_id next;
+        rc = insert_pull(db, &connection, CW_PULL_SCHEDULE, end->again_us, &next, err);
+    }
     return rc;
 }
 
@@ -462,10 +485,9 @@ static enum cw_code end_tx(struct cw_db *db, void *arg, struct cw_err *err)
 }
 
 enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
-                         enum cw_pull_status status, const char *failure_code, struct cw_span receipt_json,
-                         struct cw_err *err)
+                         const struct cw_pull_ending *ending, struct cw_err *err)
 {
-    const char *code = failure_code == NULL ? NULL : cw_failure_known(failure_code, CW_FAILS_PULL);
-    struct ending end = { m, owner, job, id, status, code, receipt_json };
+    const char *code = ending->failure_code == NULL ? NULL : cw_failure_known(ending->failure_code, CW_FAILS_PULL);
+    struct ending end = { m, owner, job, id, ending->status, code, ending->receipt_json, ending->again_us };
     return cw_tx_pool(m->pool, end_tx, &end, err);
 }

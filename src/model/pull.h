@@ -71,6 +71,8 @@ struct cw_task_new {
     unsigned ordinal;
     struct cw_span url;           /* absent where skipped */
     const char *skip_code;        /* NULL, or why it is not asked */
+    struct cw_span parent_type, parent_id; /* of a document: the resource of the same page that names it; else absent */
+    struct cw_span binary_id;     /* of a document that is a Binary by its URL: its id; else absent */
 };
 #define CW_PULL_TASKS_MAX 4000 /* of one pull: references beyond are counted as skipped in the receipt */
 enum cw_code cw_pull_plan(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
@@ -98,9 +100,12 @@ struct cw_page_commit {
     int64_t total;                          /* -1: not told */
     unsigned received;                      /* entries that are records */
     uint64_t bytes;
-    const struct cw_task_new *found;        /* references and documents to fetch */
+    const struct cw_task_new *found;        /* references and documents to fetch; a document that is there already and whose parent is unchanged is
+                                               noted as skipped ("unchanged") */
     size_t found_count;
     const char *end_code;                   /* NULL, or why the task ends here as failed although this page is kept */
+    struct cw_endpoint_id endpoint;         /* with tenant_context: where documents that were found belong to */
+    struct cw_span tenant_context;
     const struct cw_document_in *document;  /* NULL, or what was fetched is a document's bytes */
 };
 struct cw_page_result {
@@ -120,11 +125,17 @@ struct cw_task_failure {
     int http_status;
     int64_t retry_at_us;                    /* 0: final */
     bool restart;                           /* from the first page (expired paging session) */
+    bool not_asked;                         /* ended without a request: another's answer said enough */
 };
 enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err) CW_MUST_USE;
-/* The end: status, receipt (sealed), exactly one terminal event, the job's row gone, next_pull_at. failure_code NULL unless failed. */
+/* The end: status, receipt (sealed), exactly one terminal event, the job's row gone, and the next pull where one is wanted already. */
+struct cw_pull_ending {
+    enum cw_pull_status status;
+    const char *failure_code;               /* NULL unless failed */
+    struct cw_span receipt_json;
+    int64_t again_us;                       /* when the next pull is to begin, as the source said so; 0: nothing of that */
+};
 enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
-                         enum cw_pull_status status, const char *failure_code, struct cw_span receipt_json,
-                         struct cw_err *err) CW_MUST_USE;
+                         const struct cw_pull_ending *ending, struct cw_err *err) CW_MUST_USE;
 
 #endif

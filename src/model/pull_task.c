@@ -63,9 +63,9 @@ static const struct cw_query q_task_page = {
 };
 static const struct cw_query q_task_failed = {
     .name = "task.failed",
-    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + 1, ready_at = ?,"
+    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + ?, ready_at = ?,"
            " next_sealed = IF(? = 1, NULL, next_sealed), updated_at = ? WHERE id = ? AND status = 1",
-    .params = "ibititb",
+    .params = "ibiititb",
     .columns = "",
 };
 static const struct cw_query q_page_seen = {
@@ -88,9 +88,9 @@ static const struct cw_query q_pages_restart = {
 };
 static const struct cw_query q_pull_counts = {
     .name = "pull.counts",
-    .sql = "UPDATE pull SET requests = requests + 1, received = received + ?, stored = stored + ?,"
+    .sql = "UPDATE pull SET requests = requests + ?, received = received + ?, stored = stored + ?,"
            " unchanged = unchanged + ?, errors = errors + ? WHERE id = ?",
-    .params = "iiiib",
+    .params = "iiiiib",
     .columns = "",
 };
 
@@ -356,26 +356,55 @@ static enum cw_code move_task(struct committing *c, const char *failure, struct 
     if (rc != CW_OK) {
         return rc;
     }
-    struct cw_value counts[] = { cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
+    struct cw_value counts[] = { cw_v_int(1), cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
                                  cw_v_int(failure != NULL), cw_v_id(&page->pull.ulid) };
     return cw_db_exec(c->db, &q_pull_counts, counts, NULL, c->err);
 }
 
+/* Documents cost a server much (Epic allows so many a day): one that we have is not fetched again while what names it is unchanged. */
+static enum cw_code skip_known(struct committing *c, struct cw_patient_row patient, struct cw_task_new *found)
+{
+    for (size_t i = 0; i < c->page->found_count; i++) {
+        found[i] = c->page->found[i];
+        if (found[i].kind != CW_TASK_DOCUMENT || !cw_record_batch_unchanged(c->page->records, found[i].parent_type, found[i].parent_id)) {
+            continue;
+        }
+        struct cw_document_at at = { .endpoint = c->page->endpoint,
+                                     .tenant_context = c->page->tenant_context,
+                                     .url = found[i].url,
+                                     .binary_id = found[i].binary_id };
+        bool known = false;
+        enum cw_code rc = cw_document_known(c->db, &c->key, patient, &at, c->arena, &known, c->err);
+        if (rc != CW_OK) {
+            return rc;
+        }
+        found[i].skip_code = known ? "unchanged" : NULL;
+    }
+    return CW_OK;
+}
+
 /* References and documents found in this page, up to the pull's budget of tasks. */
-static enum cw_code add_found(struct committing *c)
+static enum cw_code add_found(struct committing *c, struct cw_patient_row patient)
 {
     if (c->page->found_count == 0) {
         return CW_OK;
     }
+    struct cw_task_new *found = cw_arena_array(c->arena, c->page->found_count, sizeof *found);
+    if (found == NULL) {
+        return cw_err_set(c->err, CW_E_OOM, "task.page", "out of memory");
+    }
     struct cw_value params[] = { cw_v_id(&c->page->pull.ulid) };
     const struct cw_value *row;
-    enum cw_code rc = cw_db_one(c->db, &q_task_count, params, c->arena, &row, c->err);
+    enum cw_code rc = skip_known(c, patient, found);
+    if (rc == CW_OK) {
+        rc = cw_db_one(c->db, &q_task_count, params, c->arena, &row, c->err);
+    }
     if (rc != CW_OK) {
         return rc;
     }
     size_t room = row[0].number >= CW_PULL_TASKS_MAX ? 0 : (size_t)(CW_PULL_TASKS_MAX - row[0].number);
     size_t count = c->page->found_count < room ? c->page->found_count : room;
-    return cw_pull_tasks_add(c->db, c->page->pull, &c->key, c->page->found, count, c->arena, c->err);
+    return cw_pull_tasks_add(c->db, c->page->pull, &c->key, found, count, c->arena, c->err);
 }
 
 static enum cw_code commit_locked(struct committing *c)
@@ -408,7 +437,7 @@ static enum cw_code commit_locked(struct committing *c)
     }
     struct cw_span next = failure == NULL ? c->page->next_url : (struct cw_span){ NULL, 0 };
     rc = move_task(c, failure, next);
-    return rc == CW_OK ? add_found(c) : rc;
+    return rc == CW_OK ? add_found(c, patient) : rc;
 }
 
 static enum cw_code commit_tx(struct cw_db *db, void *arg, struct cw_err *err)
@@ -454,6 +483,7 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
         cw_v_int(final ? CW_TASK_FAILED : CW_TASK_WAITING),
         cw_v_bytes(cw_span_cstr(failure->code)),
         failure->http_status == 0 ? cw_v_null() : cw_v_int(failure->http_status),
+        cw_v_int(!failure->not_asked),
         cw_v_time(final ? now_us : failure->retry_at_us),
         cw_v_int(failure->restart),
         cw_v_time(now_us),
@@ -466,7 +496,7 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
         rc = cw_db_exec(db, &q_pages_restart, task, NULL, err);
     }
     if (rc == CW_OK && affected > 0) {
-        struct cw_value counts[] = { cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
+        struct cw_value counts[] = { cw_v_int(!failure->not_asked), cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
                                      cw_v_id(&failure->pull.ulid) };
         rc = cw_db_exec(db, &q_pull_counts, counts, NULL, err);
     }

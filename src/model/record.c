@@ -32,13 +32,13 @@ static const struct cw_query q_counter_set = {
 };
 static const struct cw_query q_record_find = {
     .name = "record.find",
-    .sql = "SELECT r.upstream_id, r.id, r.content_hash, r.key_version, c.connection FROM record r"
+    .sql = "SELECT r.upstream_id, r.id, r.content_hash, r.key_version, c.connection, r.upstream_updated_at, r.stored_at FROM record r"
            " LEFT JOIN record_connection c ON c.connection = ? AND c.record = r.id"
            " WHERE r.patient = ? AND r.endpoint = ? AND r.tenant_context = ? AND r.resource_type = ? AND r.upstream_id IN ("
            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) LIMIT 50",
     .params = "bbbbb" "bbbbbbbbbbbbbbbbbbbbbbbbb" "bbbbbbbbbbbbbbbbbbbbbbbbb",
-    .columns = "bbbib",
+    .columns = "bbbibtt",
 };
 static const struct cw_query q_record_insert = {
     .name = "record.insert",
@@ -147,6 +147,17 @@ void cw_record_batch_free(struct cw_record_batch *batch)
     free(batch);
 }
 
+bool cw_record_batch_unchanged(const struct cw_record_batch *batch, struct cw_span type, struct cw_span id)
+{
+    for (size_t i = 0; i < batch->count; i++) {
+        const struct item *item = &batch->items[i];
+        if (cw_span_eq(item->in.upstream_id, id) && cw_span_eq(item->in.type, type)) {
+            return item->known && !item->changed;
+        }
+    }
+    return false;
+}
+
 size_t cw_record_batch_count(const struct cw_record_batch *batch)
 {
     return batch->count;
@@ -221,6 +232,15 @@ struct store {
     int64_t now_us;
 };
 
+/* The row is a newer version that this very pull has brought. Columns hold milliseconds. */
+static bool comes_late(const struct store *store, const struct item *item, const struct cw_value *row)
+{
+    int64_t since_us = store->batch->target.since_us;
+    int64_t updated_us = item->in.upstream_updated_us / 1000 * 1000;
+    return since_us != 0 && updated_us != 0 && row[5].kind != CW_V_NULL && row[6].kind != CW_V_NULL &&
+           row[6].number >= since_us / 1000 * 1000 && updated_us < row[5].number;
+}
+
 static void match_row(struct store *store, struct cw_span type, const struct cw_value *row)
 {
     for (size_t i = 0; i < store->batch->count; i++) {
@@ -231,6 +251,7 @@ static void match_row(struct store *store, struct cw_span type, const struct cw_
         item->known = true;
         item->id = cw_value_id(&row[1]);
         item->changed = row[2].bytes.len != CW_HASH_LEN || memcmp(row[2].bytes.ptr, item->hash, CW_HASH_LEN) != 0;
+        item->changed = item->changed && !comes_late(store, item, row);
         item->linked = row[4].kind != CW_V_NULL;
         return;
     }

@@ -24,6 +24,8 @@ struct cw_record_target {
     struct cw_source_id source;
     struct cw_span tenant_context;
     struct cw_pull_id pull;
+    int64_t since_us;                   /* when the pull began; 0: not told. What it brought is not replaced by an older version (lastUpdated)
+                                           on a later page of the same pull: servers page over moving data */
 };
 enum cw_code cw_record_batch_new(const struct cw_record_target *target, const struct cw_data_key *key,
                                  struct cw_record_batch **ret, struct cw_err *err) CW_MUST_USE;
@@ -32,6 +34,8 @@ enum cw_code cw_record_batch_new(const struct cw_record_target *target, const st
  * batch. CW_E_RANGE: type or id over its limit or empty. */
 enum cw_code cw_record_batch_add(struct cw_record_batch *batch, const struct cw_record_in *record,
                                  const struct cw_span *volatile_free, size_t span_count, struct cw_err *err) CW_MUST_USE;
+/* After cw_record_store: was this resource there before, with the same content? False for one that is not in the batch. */
+bool cw_record_batch_unchanged(const struct cw_record_batch *batch, struct cw_span type, struct cw_span id);
 size_t cw_record_batch_count(const struct cw_record_batch *batch);
 /* In the caller's transaction: locks the patient's counter, finds what is there, compresses and seals what is new or
  * changed, inserts and updates in bulk, numbers the changes. May run again with the same batch. CW_E_NOT_FOUND: the patient is gone. */

@@ -236,7 +236,7 @@ static void add_links(const struct cw_sbx_search *search, const struct cw_sbx_pa
     } else if (next_place(search, page->faults, past, total, &next)) {
         bool away = cw_sbx_hit(page->faults, CW_SBX_OFF_ORIGIN);
         cw_str_add_cstr(out, ",{\"relation\":\"next\",\"url\":\"");
-        add_page_url(&next, away ? CW_SPAN("https://elsewhere.invalid/fhir") : page->base, out);
+        add_page_url(&next, away ? CW_SPAN("https://elsewhere.invalid/pages") : page->base, out);
         cw_str_add_cstr(out, "\"}");
     }
     cw_str_add_char(out, ']');

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The digesters: what an answer means, and the commit of a good page. One refused type never stops the others; only a dead
- * grant stops a pull (field/smart-client-rules 7.6). A page is committed before its task goes on to the next.
+ * The digesters: the commit of a good page, and what follows from an answer that is none (scheduler/judge). A page is committed before
+ * its task goes on to the next.
  */
 #include "config.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/judge.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +12,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
-#include "fhir/plan.h"
+#include "fhir/link.h"
 #include "fhir/references.h"
 #include "fhir/slice.h"
 #include "os/log.h"
@@ -23,191 +23,6 @@
 #define YEAR_1000_US (INT64_C(-30610224000) * CW_SECOND_US) /* what DATETIME begins with */
 #define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
-enum verdict {
-    PAGE_GOOD,
-    PAGE_AGAIN,   /* at once, same URL: a new token, a redirect */
-    PAGE_RETRY,   /* later */
-    PAGE_RESTART, /* from the first page: the paging session has expired */
-    PAGE_FINAL    /* this task has ended */
-};
-
-/* What is known of one answer. */
-struct page {
-    struct scheduler *s;
-    struct task_item *item;
-    struct cw_arena *arena;
-    struct cw_slice slice;
-    enum verdict verdict;
-    const char *code;         /* why, unless good */
-    int64_t retry_us;         /* at the earliest; 0: by the ladder */
-    bool raw;                 /* a document's bytes, not FHIR */
-};
-
-/* ---------------------------------------------------------------------------------------------- judging */
-
-static void judge(struct page *page, enum verdict verdict, const char *code)
-{
-    page->verdict = verdict;
-    page->code = code;
-}
-
-static void judge_transfer(struct page *page)
-{
-    static const struct {
-        enum cw_code code;
-        enum verdict verdict;
-        const char *name;
-    } table[] = {
-        { CW_E_TIMEOUT, PAGE_RETRY, "timeout" },       { CW_E_TOO_BIG, PAGE_FINAL, "page_too_big" },
-        { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },   { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },
-        { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
-    };
-    judge(page, PAGE_RETRY, "unavailable");
-    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
-        if (table[i].code == page->item->code) {
-            judge(page, table[i].verdict, table[i].name);
-        }
-    }
-}
-
-/* Epic and others say in an OperationOutcome what the status does not. */
-static void judge_refusal(struct page *page, const char *otherwise)
-{
-    struct cw_outcome outcome;
-    struct cw_err err = { 0 };
-    if (cw_outcome_read(cw_str_span(&page->item->response.body), page->arena, &outcome, &err) == CW_OK) {
-        if (cw_outcome_has(&outcome, "4113")) {
-            judge(page, PAGE_RESTART, "paging_expired");
-            return;
-        }
-        if (cw_outcome_has(&outcome, "4135")) {
-            judge(page, PAGE_FINAL, "daily_limit");
-            return;
-        }
-    }
-    judge(page, PAGE_FINAL, otherwise);
-}
-
-static void judge_redirect(struct page *page)
-{
-    struct task_item *item = page->item;
-    struct cw_span location = cw_http_header_get(&item->response, "Location");
-    struct cw_url *from = NULL, *to = NULL;
-    struct cw_err err = { 0 };
-    judge(page, PAGE_FINAL, "redirected_elsewhere");
-    if (location.ptr != NULL && item->redirects++ < CW_REDIRECTS_MAX &&
-        cw_url_parse(cw_span_cstr(item->url), &from, &err) == CW_OK &&
-        cw_url_resolve(from, location, &to, &err) == CW_OK && cw_url_is_under(to, item->run->base)) {
-        char *url = strdup(cw_url_text(to));
-        if (url != NULL) {
-            free(item->url);
-            item->url = url;
-            judge(page, PAGE_AGAIN, "redirected");
-        }
-    }
-    cw_url_free(from);
-    cw_url_free(to);
-}
-
-/* Some servers refuse a parameter that others need: ask again without the next of them (smart-client-rules 7.2). */
-static void judge_query(struct page *page)
-{
-    struct task_item *item = page->item;
-    judge_refusal(page, "query_refused");
-    if (page->verdict != PAGE_FINAL || item->kind != CW_TASK_SEARCH || !item->first_page) {
-        return;
-    }
-    CW_AUTO_STR url;
-    cw_str_init(&url, CW_URL_MAX);
-    if (cw_plan_relax(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK) {
-        char *relaxed = cw_str_take(&url);
-        if (relaxed != NULL) {
-            free(item->url);
-            item->url = relaxed;
-            judge(page, PAGE_AGAIN, "query_relaxed");
-        }
-    }
-}
-
-static void judge_unauthorized(struct page *page)
-{
-    struct task_item *item = page->item;
-    if (item->refusals++ > 0) {
-        /* A fresh token was refused as well: it is this type, not the token (Blue Button's withheld demographics). */
-        judge(page, PAGE_FINAL, "unauthorized");
-        return;
-    }
-    pthread_mutex_lock(&page->s->lock);
-    if (item->token_version == item->run->token_version) {
-        item->run->refused_version = item->token_version;
-    }
-    pthread_mutex_unlock(&page->s->lock);
-    judge(page, PAGE_AGAIN, "unauthorized");
-}
-
-static void judge_status(struct page *page)
-{
-    const struct cw_http_response *response = &page->item->response;
-    long status = response->status;
-    if (status == 401) {
-        judge_unauthorized(page);
-    } else if (status == 403) {
-        judge_refusal(page, "no_access");
-    } else if (status == 404) {
-        judge(page, PAGE_FINAL, "not_found");
-    } else if (status == 410) {
-        judge(page, page->item->first_page ? PAGE_FINAL : PAGE_RESTART, page->item->first_page ? "gone" : "paging_expired");
-    } else if (status == 408 || status == 425 || status == 429 || status >= 500) {
-        judge(page, PAGE_RETRY, status == 429 ? "rate_limited" : "server_error");
-        if (response->retry_after_s >= 0) {
-            page->retry_us = cw_now_us() + response->retry_after_s * CW_SECOND_US;
-        }
-    } else if (status >= 300 && status < 400) {
-        judge_redirect(page);
-    } else {
-        judge_query(page);
-    }
-}
-
-static bool is_json_type(struct cw_span content_type)
-{
-    return content_type.ptr == NULL || cw_span_find_span(content_type, CW_SPAN("json")) < content_type.len;
-}
-
-static void judge_body(struct page *page)
-{
-    struct task_item *item = page->item;
-    struct cw_span body = cw_str_span(&item->response.body);
-    struct cw_err err = { 0 };
-    if (item->kind == CW_TASK_DOCUMENT && !is_json_type(cw_http_header_get(&item->response, "Content-Type"))) {
-        page->raw = true;
-        return;
-    }
-    enum cw_code rc = cw_slice_read(body, page->arena, &page->slice, &err);
-    if (rc == CW_E_TOO_BIG) {
-        judge(page, PAGE_FINAL, "page_too_big");
-    } else if (rc != CW_OK) {
-        judge(page, PAGE_RETRY, "answer_unreadable");
-    } else if (item->kind == CW_TASK_SEARCH && page->slice.kind != CW_SLICE_BUNDLE) {
-        judge(page, page->slice.kind == CW_SLICE_OUTCOME ? PAGE_FINAL : PAGE_RETRY,
-              page->slice.kind == CW_SLICE_OUTCOME ? "query_refused" : "not_a_bundle");
-    } else if (item->kind != CW_TASK_SEARCH && page->slice.kind != CW_SLICE_RESOURCE) {
-        judge(page, PAGE_FINAL, "not_the_resource");
-    }
-}
-
-static void judge_page(struct page *page)
-{
-    judge(page, PAGE_GOOD, NULL);
-    if (page->item->code != CW_OK) {
-        judge_transfer(page);
-    } else if (page->item->response.status != 200) {
-        judge_status(page);
-    } else {
-        judge_body(page);
-    }
-}
-
 /* ---------------------------------------------------------------------------------------------- a good page */
 
 struct harvest {
@@ -217,8 +32,7 @@ struct harvest {
     unsigned received;
 };
 
-static void find_task(struct page *page, struct harvest *harvest, enum cw_task_kind kind, struct cw_span type,
-                      struct cw_span url)
+static void find_task(struct page *page, struct harvest *harvest, const struct cw_task_new *task, struct cw_span type)
 {
     if (harvest->found_count == harvest->found_room) {
         size_t room = harvest->found_room == 0 ? 64 : harvest->found_room * 2;
@@ -233,12 +47,14 @@ static void find_task(struct page *page, struct harvest *harvest, enum cw_task_k
         harvest->found_room = room;
     }
     char *name = cw_arena_text(page->arena, type);
-    struct cw_span own = cw_arena_span(page->arena, url);
+    struct cw_span own = cw_arena_span(page->arena, task->url);
     if (name != NULL && own.ptr != NULL) {
         unsigned level = page->item->ordinal / CW_LEVEL_ORDINAL + 1;
-        harvest->found[harvest->found_count++] = (struct cw_task_new){
-            .kind = kind, .resource_type = name, .ordinal = level * CW_LEVEL_ORDINAL, .url = own
-        };
+        struct cw_task_new *found = &harvest->found[harvest->found_count++];
+        *found = *task;
+        found->resource_type = name;
+        found->ordinal = level * CW_LEVEL_ORDINAL;
+        found->url = own;
     }
 }
 
@@ -252,11 +68,12 @@ static void follow_reference(struct page *page, struct harvest *harvest, const s
     cw_str_addf(&url, "%s/%.*s/", page->item->run->pinned.base, (int)reference->type.len, reference->type.ptr);
     cw_percent_encode(reference->id, &url);
     if (cw_str_code(&url) == CW_OK) {
-        find_task(page, harvest, CW_TASK_REFERENCE, reference->type, cw_str_span(&url));
+        find_task(page, harvest, &(struct cw_task_new){ .kind = CW_TASK_REFERENCE, .url = cw_str_span(&url) }, reference->type);
     }
 }
 
-static void follow_attachment(struct page *page, struct harvest *harvest, const struct cw_attachment *attachment)
+static void follow_attachment(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
+                              const struct cw_attachment *attachment)
 {
     if (attachment->url.ptr == NULL) {
         return;
@@ -269,18 +86,23 @@ static void follow_attachment(struct page *page, struct harvest *harvest, const 
     struct cw_err err = { 0 };
     if (cw_str_code(&with_slash) == CW_OK && cw_url_parse(cw_str_span(&with_slash), &base, &err) == CW_OK &&
         cw_url_resolve(base, attachment->url, &url, &err) == CW_OK && cw_url_is_under(url, page->item->run->base)) {
-        find_task(page, harvest, CW_TASK_DOCUMENT, CW_SPAN("Binary"), cw_span_cstr(cw_url_text(url)));
+        struct cw_reference place = cw_reference_parse(attachment->url, cw_span_cstr(page->item->run->pinned.base));
+        struct cw_task_new task = { .kind = CW_TASK_DOCUMENT, .url = cw_span_cstr(cw_url_text(url)), .parent_type = entry->type, .parent_id = entry->id };
+        if (place.kind == CW_REF_LOCAL && cw_span_eq_cstr(place.type, "Binary")) {
+            task.binary_id = place.id;
+        }
+        find_task(page, harvest, &task, CW_SPAN("Binary"));
     }
     cw_url_free(url);
     cw_url_free(base);
 }
 
-static enum cw_code collect_references(struct page *page, struct harvest *harvest, struct cw_span resource,
+static enum cw_code collect_references(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
                                        struct cw_err *err)
 {
     struct cw_references references;
     enum cw_code rc =
-        cw_references_read(resource, cw_span_cstr(page->item->run->pinned.base), page->arena, &references, err);
+        cw_references_read(entry->resource, cw_span_cstr(page->item->run->pinned.base), page->arena, &references, err);
     if (rc != CW_OK) {
         return rc;
     }
@@ -289,19 +111,31 @@ static enum cw_code collect_references(struct page *page, struct harvest *harves
         follow_reference(page, harvest, &references.references[i]);
     }
     for (size_t i = 0; i < references.attachment_count; i++) {
-        follow_attachment(page, harvest, &references.attachments[i]);
+        follow_attachment(page, harvest, entry, &references.attachments[i]);
     }
     return CW_OK;
 }
 
+/* The server read our Patient under another id, said that the two were merged, and this is the one that its redirect led to. */
+static bool is_merged_patient(const struct task_item *item, const struct cw_slice_entry *entry)
+{
+    CW_AUTO_STR id;
+    cw_str_init(&id, CW_URL_MAX);
+    cw_str_add_cstr(&id, "/Patient/");
+    cw_percent_encode(entry->id, &id);
+    return item->merged && item->kind == CW_TASK_READ && cw_str_code(&id) == CW_OK &&
+           cw_span_ends(cw_span_cstr(item->url), cw_str_span(&id));
+}
+
 /* OperationOutcomes are messages; another Patient than ours is nobody's business. */
-static bool is_wanted(const struct run *run, const struct cw_slice_entry *entry)
+static bool is_wanted(const struct task_item *item, const struct cw_slice_entry *entry)
 {
     if (entry->fault != CW_SLICE_GOOD || entry->mode == CW_SLICE_MODE_OUTCOME ||
         cw_span_eq_cstr(entry->type, "OperationOutcome")) {
         return false;
     }
-    return !cw_span_eq_cstr(entry->type, "Patient") || cw_span_eq(entry->id, run->upstream_patient);
+    return !cw_span_eq_cstr(entry->type, "Patient") || cw_span_eq(entry->id, item->run->upstream_patient) ||
+           is_merged_patient(item, entry);
 }
 
 static enum cw_code gather_entry(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
@@ -316,14 +150,14 @@ static enum cw_code gather_entry(struct page *page, struct harvest *harvest, con
     size_t count = cw_slice_stable(entry, stable);
     enum cw_code rc = cw_record_batch_add(harvest->records, &in, stable, count, err);
     harvest->received++;
-    return rc == CW_OK ? collect_references(page, harvest, entry->resource, err) : rc;
+    return rc == CW_OK ? collect_references(page, harvest, entry, err) : rc;
 }
 
 static enum cw_code gather(struct page *page, struct harvest *harvest, struct cw_err *err)
 {
     enum cw_code rc = cw_record_batch_new(&page->item->run->target, &page->item->run->key, &harvest->records, err);
     for (size_t i = 0; rc == CW_OK && !page->raw && i < page->slice.count; i++) {
-        if (is_wanted(page->item->run, &page->slice.entries[i])) {
+        if (is_wanted(page->item, &page->slice.entries[i])) {
             rc = gather_entry(page, harvest, &page->slice.entries[i], err);
         }
     }
@@ -349,13 +183,13 @@ static bool brings_the_same(struct page *page)
     return item->same_pages >= SAME_PAGES_MAX;
 }
 
-/* Where the search goes on: resolved against this page, and only under our base. Absent at the end; *ret_code when it must not be followed. */
+/* Where the search goes on: always under our base. Absent at the end; *ret_code when it must not be followed. */
 static struct cw_span next_of(struct page *page, const char **ret_code)
 {
     struct task_item *item = page->item;
     struct cw_span none = { NULL, 0 };
-    *ret_code = NULL;
-    if (item->kind != CW_TASK_SEARCH || page->raw || page->slice.next.ptr == NULL) {
+    *ret_code = page->end_code;
+    if (item->kind != CW_TASK_SEARCH || page->raw || page->slice.next.ptr == NULL || page->end_code != NULL) {
         return none;
     }
     item->empty_pages = page->slice.count == 0 ? item->empty_pages + 1 : 0;
@@ -370,15 +204,14 @@ static struct cw_span next_of(struct page *page, const char **ret_code)
     struct cw_url *from = NULL, *to = NULL;
     struct cw_err err = { 0 };
     struct cw_span next = none;
-    if (cw_url_parse(cw_span_cstr(item->url), &from, &err) != CW_OK ||
-        cw_url_resolve(from, page->slice.next, &to, &err) != CW_OK) {
-        *ret_code = "next_unreadable";
-    } else if (!cw_url_is_under(to, item->run->base)) {
-        *ret_code = "next_off_origin";
-    } else {
-        next = cw_arena_span(page->arena, cw_span_cstr(cw_url_text(to)));
-        *ret_code = next.ptr == NULL ? "next_unreadable" : NULL;
+    enum cw_code rc = cw_url_parse(cw_span_cstr(item->url), &from, &err);
+    if (rc == CW_OK) {
+        rc = cw_link_follow(from, page->slice.next, item->run->base, &to, &err);
     }
+    if (rc == CW_OK) {
+        next = cw_arena_span(page->arena, cw_span_cstr(cw_url_text(to)));
+    }
+    *ret_code = rc == CW_E_DENIED ? "next_off_origin" : next.ptr == NULL ? "next_unreadable" : NULL;
     cw_url_free(to);
     cw_url_free(from);
     return next;
@@ -406,6 +239,8 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
         .bytes = body.len,
         .found = harvest->found,
         .found_count = harvest->found_count,
+        .endpoint = run->target.endpoint,
+        .tenant_context = run->target.tenant_context,
         .document = page->raw ? &document : NULL,
     };
     done.next_url = next_of(page, &done.end_code);
@@ -478,11 +313,13 @@ static void not_stored(struct page *page, enum cw_code rc, const struct cw_err *
 
 static void note_host(struct page *page)
 {
-    bool faulty = page->verdict == PAGE_RETRY;
+    if (page->item->given_up != NULL) {
+        return; /* it was not asked */
+    }
     pthread_mutex_lock(&page->s->lock);
     struct host *host = page->item->run->host;
-    host->faults = faulty ? host->faults + 1 : 0;
-    int64_t quiet_us = page->retry_us;
+    host->faults = page->faulty ? host->faults + 1 : 0;
+    int64_t quiet_us = page->quiet_us;
     if (host->faults >= HOST_FAULTS_MAX && quiet_us < cw_now_us() + CW_MINUTE_US) {
         quiet_us = cw_now_us() + CW_MINUTE_US;
         host->faults = 0;
@@ -516,6 +353,7 @@ static void put_off(struct page *page)
         .http_status = (int)item->response.status,
         .retry_at_us = last ? 0 : retry_time(page),
         .restart = page->verdict == PAGE_RESTART,
+        .not_asked = item->given_up != NULL,
     };
     struct cw_err err = { 0 };
     enum cw_code rc = cw_pull_task_failed(&page->s->model, &failure, &err);
@@ -537,6 +375,28 @@ static bool is_not_storable(enum cw_code rc)
            rc == CW_E_OOM || rc == CW_E_IO;
 }
 
+/* What the rest of the pull, and the pulls after it, are to know. */
+static void learn(struct page *page)
+{
+    struct task_item *item = page->item;
+    struct run *run = item->run;
+    pthread_mutex_lock(&page->s->lock);
+    if (item->forms_tried > 0 && item->kind == CW_TASK_DOCUMENT) {
+        run->document_accept = item->accept;
+    } else if (item->forms_tried > 0) {
+        run->accept = item->accept;
+    }
+    pthread_mutex_unlock(&page->s->lock);
+    const struct cw_slice_entry *entry = page->slice.count == 1 ? &page->slice.entries[0] : NULL;
+    if (entry == NULL || !item->merged || cw_span_eq(entry->id, run->upstream_patient) || !is_merged_patient(item, entry)) {
+        return;
+    }
+    struct cw_err err = { 0 };
+    enum cw_code rc = cw_connection_merged(&page->s->model, &page->s->actor, run->connection.id, entry->id, &err);
+    cw_log(rc == CW_OK ? CW_LOG_INFO : CW_LOG_WARNING, "pull.patient_merged", CW_ID("connection", CW_PREFIX_CONNECTION, run->connection.id),
+           CW_ERR(&err));
+}
+
 static void go_on(struct page *page)
 {
     struct harvest harvest = { 0 };
@@ -549,7 +409,8 @@ static void go_on(struct page *page)
     cw_record_batch_free(harvest.records);
     if (is_not_storable(rc)) {
         cw_log(CW_LOG_ERR, "pull.page_not_storable", CW_ID("pull", CW_PREFIX_PULL, page->item->run->pull.id), CW_ERR(&err));
-        judge(page, PAGE_RETRY, "page_not_storable");
+        page->verdict = PAGE_RETRY;
+        page->code = "page_not_storable";
         put_off(page);
         return;
     }
@@ -557,13 +418,14 @@ static void go_on(struct page *page)
         not_stored(page, rc, &err);
         return;
     }
+    learn(page);
     struct task_item *item = page->item;
     char *url = next.ptr == NULL ? NULL : cw_span_dup(next);
     if (url != NULL) {
         free(item->url);
         item->url = url;
         item->first_page = false;
-        item->tries = item->refusals = item->redirects = 0;
+        item->tries = item->refusals = item->redirects = item->forms_tried = 0;
     }
     /* Without memory for the next URL the task is read again from its row, which has it. */
     settle(page->s, item, url != NULL);

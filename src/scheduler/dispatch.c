@@ -56,7 +56,6 @@ void task_item_free(struct task_item *item)
     cw_http_response_release(&item->response);
     free(item->type);
     free(item->url);
-    free(item->accept);
     free(item);
 }
 
@@ -102,8 +101,10 @@ static void prepare_at_host(struct scheduler *s, struct run *run, enum prepare_k
                             int64_t now_us)
 {
     struct host *host = run->host;
-    if (host->preparing < CW_PREPARE_PER_HOST && host->quiet_until_us <= now_us && prepare(s, run, kind)) {
+    if (host->preparing < CW_PREPARE_PER_HOST && host->quiet_until_us <= now_us && budget_free_us(&host->budget) <= now_us &&
+        prepare(s, run, kind)) {
         host->preparing++;
+        budget_take(&host->budget, now_us); /* metadata or a refresh */
         run->phase = phase;
     }
 }
@@ -226,7 +227,38 @@ static bool read_waiting(struct scheduler *s, struct run *run)
 static bool may_start(const struct scheduler *s, const struct run *run, size_t reserve, int64_t now_us)
 {
     return run->in_flight < run->cap && run->host->running < s->per_host && s->fetching < s->total &&
-           run->host->quiet_until_us <= now_us && (s->bytes == 0 || s->bytes + reserve <= s->byte_budget);
+           run->host->quiet_until_us <= now_us && budget_free_us(&run->host->budget) <= now_us && (s->bytes == 0 || s->bytes + reserve <= s->byte_budget);
+}
+
+/* What the item is asked with. */
+static const char *accept_of(const struct run *run, const struct task_item *item)
+{
+    const char *found = item->kind == CW_TASK_DOCUMENT ? run->document_accept : run->accept;
+    return found != NULL ? found : run->profile->accept;
+}
+
+/* No request for what is not to be asked any more: straight to the digesters, who end it. */
+static void pass_by(struct scheduler *s, struct task_item *item)
+{
+    item->code = CW_E_DENIED;
+    queue_put(&s->digest, &item->node);
+}
+
+static void send_out(struct scheduler *s, struct task_item *item, int64_t now_us)
+{
+    struct run *run = item->run;
+    if (item->forms_tried == 0) {
+        item->accept = accept_of(run, item);
+    }
+    if (item->kind == CW_TASK_DOCUMENT && run->documents_over) {
+        item->given_up = "daily_limit";
+    }
+    if (item->given_up != NULL) {
+        pass_by(s, item);
+        return;
+    }
+    budget_take(&run->host->budget, now_us);
+    queue_put(&s->fetch, &item->node);
 }
 
 /* Starts what may start of one run (lock held). True when something did. */
@@ -248,7 +280,7 @@ static bool start_pages(struct scheduler *s, struct run *run, int64_t now_us)
         run->host->running++;
         run->in_flight++;
         run->busy++;
-        queue_put(&s->fetch, &item->node);
+        send_out(s, item, now_us);
         started = true;
     }
     return started;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The end of a pull: whether it is complete, and the receipt that proves it. A type is whole when every search of it that
- * failed was refused by the server while another brought it (Epic refuses a bare Observation search and answers by category);
- * references and documents that a server does not give (403, 404, 410) stand in the receipt and make no pull partial.
+ * The end of a pull: whether it is complete, and the receipt that proves it. What the server does not let us have (403, 404, 405, 410, 401
+ * with a fresh token) stands in the receipt and makes no pull partial: nothing that could be obtained is missing. A query that it does not
+ * understand (400) does, unless another search of the type brought it (Epic refuses a bare Observation search and answers by category).
  */
 #include "config.h"
 #include "scheduler/scheduler.h"
@@ -12,9 +12,10 @@
 #include "model/failure.h"
 #include "os/sys.h"
 
-static bool is_refusal(struct cw_span code)
+/* The server's last word: no other question would bring it. */
+static bool is_denial(struct cw_span code)
 {
-    static const char *const codes[] = { "query_refused", "no_access", "not_found", "unauthorized", "gone" };
+    static const char *const codes[] = { "no_access", "access_withheld", "not_offered", "not_found", "unauthorized", "gone" };
     for (size_t i = 0; i < CW_ARRAY_LEN(codes); i++) {
         if (cw_span_eq_cstr(code, codes[i])) {
             return true;
@@ -39,23 +40,36 @@ static bool is_hole(const struct cw_task *tasks, size_t count, const struct cw_t
     if (task->status != CW_TASK_FAILED) {
         return task->status == CW_TASK_WAITING;
     }
-    if (!is_refusal(task->failure_code)) {
-        return true;
+    if (is_denial(task->failure_code) && task->pages == 0) {
+        return false;
     }
-    return task->kind <= CW_TASK_SEARCH && !type_arrived(tasks, count, task->resource_type);
+    bool refused = cw_span_eq_cstr(task->failure_code, "query_refused");
+    return !refused || (task->kind <= CW_TASK_SEARCH && !type_arrived(tasks, count, task->resource_type));
 }
 
 static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count)
 {
-    bool any = false, hole = false;
+    bool any = false, hole = false, failed = false;
     for (size_t i = 0; i < count; i++) {
         any |= tasks[i].status == CW_TASK_DONE || tasks[i].pages > 0;
         hole |= is_hole(tasks, count, &tasks[i]);
+        failed |= tasks[i].status == CW_TASK_FAILED;
     }
-    if (run->end_code != NULL) {
+    if (run->end_code != NULL || (failed && !any)) {
         return CW_PULL_FAILED;
     }
-    return !hole ? CW_PULL_COMPLETE : any ? CW_PULL_PARTIAL : CW_PULL_FAILED;
+    return hole ? CW_PULL_PARTIAL : CW_PULL_COMPLETE;
+}
+
+/* A day's limit was reached: the rest comes on another day, and a full day later is one in every time zone. 0: nothing waits for that. */
+static int64_t again_at(const struct run *run, const struct cw_task *tasks, size_t count)
+{
+    for (size_t i = 0; i < count && run->end_code == NULL; i++) {
+        if (tasks[i].status == CW_TASK_FAILED && cw_span_eq_cstr(tasks[i].failure_code, "daily_limit")) {
+            return cw_now_us() + CW_DAY_US + (int64_t)cw_random_below(CW_HOUR_US);
+        }
+    }
+    return 0;
 }
 
 static void receipt_task(const struct cw_task *task, struct cw_receipt_task *ret)
@@ -119,7 +133,11 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
     cw_str_init(&receipt, CW_RECEIPT_MAX);
     rc = emit(run, tasks, count, status, cw_span_cstr(failure), arena, &receipt, err);
     if (rc == CW_OK) {
-        rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, status, failure, cw_str_span(&receipt), err);
+        struct cw_pull_ending ending = { .status = status,
+                                         .failure_code = failure,
+                                         .receipt_json = cw_str_span(&receipt),
+                                         .again_us = again_at(run, tasks, count) };
+        rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, &ending, err);
     }
     return rc;
 }

@@ -48,11 +48,12 @@ static void begin(struct scheduler *s, struct task_item *item)
         return;
     }
     *transfer = (struct transfer){ s, item };
-    const char *accept = item->accept != NULL ? item->accept : item->run->profile->accept;
     struct cw_http_request request = {
         .method = CW_HTTP_GET,
         .url = item->url,
-        .accept = accept,
+        .accept = item->accept,
+        .headers = item->run->headers,
+        .header_count = item->run->header_count,
         .bearer = cw_secret_span(&item->bearer),
         .body_max = item->kind == CW_TASK_DOCUMENT ? CW_DOCUMENT_MAX : CW_FHIR_PAGE_MAX,
         .total_ms = PAGE_MS,

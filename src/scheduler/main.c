@@ -145,6 +145,7 @@ static void close_all(struct scheduler *s)
     }
     for (struct host *host = s->hosts, *next; host != NULL; host = next) {
         next = host->next;
+        budget_release(&host->budget);
         free(host);
     }
     cw_http_multi_free(s->multi);

@@ -7,6 +7,7 @@
 #include "base/time.h"
 #include "fhir/capability.h"
 #include "fhir/plan.h"
+#include "model/failure.h"
 #include "model/source.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -111,15 +112,34 @@ static enum cw_code tasks_of_plan(struct planner *p, const struct cw_plan *plan,
     return CW_OK;
 }
 
+/* R4 and R4B. Silence is taken for R4: the catalogue's list said so. */
+static bool is_readable_version(struct cw_span version)
+{
+    return version.len == 0 || cw_span_starts(version, CW_SPAN("4."));
+}
+
 static enum cw_code make(struct planner *p, struct cw_err *err)
 {
     struct cw_capability capability;
     bool known = capability_of(p, &capability);
     const struct cw_profile *profile = p->run->profile;
+    if (known && !is_readable_version(capability.fhir_version)) {
+        p->run->end_code = CW_FAIL_FHIR_VERSION;
+        return cw_err_set(err, CW_E_UNSUPPORTED, "plan", "the server speaks another version of FHIR than R4");
+    }
+    CW_AUTO_STR extra;
+    cw_str_init(&extra, CW_PROFILE_QUERY_MAX);
+    enum cw_code rc = cw_profile_query(profile, p->run->connection.tenant_context, &extra);
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "plan", "the profile's extra query does not fit");
+    }
     struct cw_plan_input input = {
         .granted = p->run->connection.scopes,
         .capability = known ? &capability : NULL,
         .pull = profile->pull,
+        .types = profile->types,
+        .type_count = profile->type_count,
+        .extra_query = cw_str_cstr(&extra),
         .count = profile->count > 0 ? p->s->page_size : 0,
         .everything = profile->everything,
     };
@@ -129,7 +149,7 @@ static enum cw_code make(struct planner *p, struct cw_err *err)
     struct cw_plan plan;
     CW_AUTO_STR json;
     cw_str_init(&json, PLAN_JSON_MAX);
-    enum cw_code rc = cw_plan_make(&input, p->arena, &plan, err);
+    rc = cw_plan_make(&input, p->arena, &plan, err);
     if (rc == CW_OK) {
         rc = cw_plan_emit(&plan, &json);
     }

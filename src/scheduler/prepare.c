@@ -12,6 +12,7 @@
 #include "base/time.h"
 #include "model/failure.h"
 #include "model/keys.h"
+#include "model/registration.h"
 #include "os/log.h"
 #include "os/sys.h"
 
@@ -48,8 +49,37 @@ static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_er
     if (run->profile->max_conn > 0 && (unsigned)run->profile->max_conn < run->cap) {
         run->cap = (unsigned)run->profile->max_conn;
     }
+    int rate = run->profile->rate_per_min;
+    bool known = run->host != NULL && (rate <= 0 || budget_limit(&run->host->budget, (unsigned)rate));
     pthread_mutex_unlock(&s->lock);
-    return run->host == NULL ? cw_err_set(err, CW_E_OOM, "pull.load", "out of memory") : CW_OK;
+    return known ? CW_OK : cw_err_set(err, CW_E_OOM, "pull.load", "out of memory");
+}
+
+/* "{client_id}" in a header's value is ours at this source (Epic-Client-ID). */
+static enum cw_code load_headers(struct scheduler *s, struct run *run, struct cw_err *err)
+{
+    static const char mark[] = "{client_id}";
+    const struct cw_profile *profile = run->profile;
+    struct cw_registration registration;
+    if (profile->extra_header_count == 0) {
+        return CW_OK;
+    }
+    enum cw_code rc = cw_registration_get(&s->model, run->connection.registration, run->arena, &registration, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    run->headers = cw_arena_array(run->arena, profile->extra_header_count, sizeof *run->headers);
+    for (size_t i = 0; run->headers != NULL && i < profile->extra_header_count; i++) {
+        const char *value = profile->extra_headers[i].value, *at = strstr(value, mark);
+        char *text = at == NULL ? cw_arena_text(run->arena, cw_span_cstr(value))
+                                : cw_arena_printf(run->arena, "%.*s%.*s%s", (int)(at - value), value, (int)registration.client_id.len,
+                                                  registration.client_id.ptr, at + sizeof mark - 1);
+        if (text == NULL) {
+            return cw_err_set(err, CW_E_OOM, "pull.load", "out of memory");
+        }
+        run->headers[run->header_count++] = (struct cw_http_header){ profile->extra_headers[i].name, cw_span_cstr(text) };
+    }
+    return run->headers == NULL ? cw_err_set(err, CW_E_OOM, "pull.load", "out of memory") : CW_OK;
 }
 
 static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *err)
@@ -70,6 +100,9 @@ static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *er
     if (rc == CW_OK) {
         rc = load_base(s, run, err);
     }
+    if (rc == CW_OK) {
+        rc = load_headers(s, run, err);
+    }
     run->target = (struct cw_record_target){
         .patient = run->pull.patient,
         .endpoint = run->pull.endpoint,
@@ -77,6 +110,7 @@ static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *er
         .source = run->connection.source,
         .tenant_context = run->connection.tenant_context,
         .pull = run->pull.id,
+        .since_us = run->pull.started_us != 0 ? run->pull.started_us : run->pull.created_us,
     };
     return rc;
 }
@@ -155,7 +189,7 @@ static void failed(struct scheduler *s, struct run *run, enum cw_code rc, const 
 {
     cw_log(CW_LOG_WARNING, "pull.held_up", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_INT("try", run->job.tries),
            CW_ERR(err));
-    const char *code = final_code(rc);
+    const char *code = run->end_code != NULL ? run->end_code : final_code(rc);
     if (code == NULL && run->job.tries >= JOB_TRIES_MAX) {
         code = CW_FAIL_GAVE_UP;
     }

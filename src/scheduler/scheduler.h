@@ -25,6 +25,7 @@
 #include "model/pull.h"
 #include "net/http.h"
 #include "net/url.h"
+#include "scheduler/budget.h"
 #include "scheduler/queue.h"
 #include "smart/pinned.h"
 #include "smart/profile.h"
@@ -45,6 +46,7 @@ struct host {
     unsigned preparing;
     int64_t quiet_until_us;           /* Retry-After: nobody asks before */
     unsigned faults;                  /* in a row: timeouts and refusals of the whole server */
+    struct budget budget;             /* what the profiles of its runs allow in a minute, refreshes included */
     struct host *next;
 };
 
@@ -70,6 +72,8 @@ struct run {
     struct cw_span upstream_patient;
     struct cw_data_key key;
     struct cw_record_target target;
+    struct cw_http_header *headers;   /* of the profile, our client id put in */
+    size_t header_count;
     struct host *host;
 
     enum run_phase phase;             /* everything from here under the lock */
@@ -84,6 +88,8 @@ struct run {
     uint32_t token_version;
     int64_t token_expires_us, token_obtained_us;
     uint32_t refused_version;         /* a 401 came while this version was in use */
+    const char *accept, *document_accept; /* what this server was found to take; NULL: the profile's */
+    bool documents_over;              /* the server gives no more documents today */
     const char *end_code;             /* why it must end now, or NULL */
     struct run *next;
 };
@@ -97,7 +103,10 @@ struct task_item {
     unsigned ordinal, tries;
     char *type;
     char *url;
-    char *accept;                     /* NULL: the profile's */
+    const char *accept;               /* as asked: a literal or the profile's */
+    unsigned forms_tried;             /* how many other forms were asked for after 406 */
+    const char *given_up;             /* not to be asked any more, and why; NULL */
+    bool merged;                      /* a redirect said that the patient was merged into another (Epic 4107) */
     bool first_page;
     unsigned empty_pages;             /* in a row */
     unsigned same_pages;              /* in a row, with the ids of the page before */
@@ -165,7 +174,7 @@ void *digester_main(void *scheduler);
 void *preparer_main(void *scheduler);
 
 /* plan.c: capability, plan and tasks of a pull that has none yet. */
-enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err);
+enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err); /* CW_E_UNSUPPORTED: a FHIR version that we do not read */
 
 /* end.c: receipt, status and the terminal event. */
 enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err);

@@ -69,7 +69,7 @@ static const struct knob knobs[] = {
     { "last_updated", KNOB_CHOICE, AT(last_updated), 0, &beliefs },
     { "count", KNOB_INT, AT(count), 1000, NULL },
     { "max_conn", KNOB_INT, AT(max_conn), 64, NULL },
-    { "rate_per_min", KNOB_INT, AT(rate_per_min), 100000, NULL },
+    { "rate_per_min", KNOB_INT, AT(rate_per_min), 6000, NULL },
     { "everything", KNOB_BOOL, AT(everything), 0, NULL },
     { "pull", KNOB_PULL, 0, 0, NULL },
 };
@@ -322,6 +322,7 @@ static bool pull_is_good(const json_t *pull)
         bool good = strcmp(name, "searches") == 0     ? searches_are_good(value)
                     : strcmp(name, "skip") == 0       ? types_are_good(value)
                     : strcmp(name, "revinclude") == 0 ? json_is_boolean(value)
+                    : strcmp(name, "patient_withheld") == 0 ? json_is_boolean(value)
                                                       : false;
         if (!good) {
             return false;

@@ -76,7 +76,7 @@ size_t fhir_each_file(const char *folder, fhir_file_fn *fn)
 
 int main(void)
 {
-    Suite *const suites[] = { suite_fhir_slice(), suite_fhir_references(), suite_fhir_identifier(), suite_fhir_plan(),
+    Suite *const suites[] = { suite_fhir_slice(), suite_fhir_references(), suite_fhir_identifier(), suite_fhir_plan(), suite_fhir_link(),
                               suite_fhir_recorded(), suite_catalog_import(), NULL };
     return cw_check_main(suites);
 }

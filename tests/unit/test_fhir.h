@@ -12,6 +12,7 @@
 Suite *suite_fhir_slice(void);
 Suite *suite_fhir_references(void);
 Suite *suite_fhir_identifier(void);
+Suite *suite_fhir_link(void);
 Suite *suite_fhir_plan(void);
 Suite *suite_fhir_recorded(void);
 Suite *suite_catalog_import(void);

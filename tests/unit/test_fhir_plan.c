@@ -207,6 +207,36 @@ START_TEST(plan_profile)
 }
 END_TEST
 
+/* athenahealth's practice goes into every search and not into the read; UnitedHealthcare is asked for its types alone. */
+START_TEST(plan_extra_query_and_types)
+{
+    static const char *const types[] = { "Patient", "Condition" };
+    struct cw_plan_input input = { .granted = CW_SPAN("patient/*.rs"), .types = types, .type_count = 2, .count = 50,
+                                   .extra_query = "ah-practice=Organization%2Fa-1.Practice-7" };
+    struct cw_plan plan;
+    struct cw_err err = { 0 };
+    ck_assert_int_eq(cw_plan_make(&input, fhir_arena, &plan, &err), CW_OK);
+    check_url(item_of(&plan, "Patient", 0), "https://ehr.example/r4/Patient/p%2F1");
+    check_url(item_of(&plan, "Condition", 0),
+              "https://ehr.example/r4/Condition?patient=p%2F1&ah-practice=Organization%2Fa-1.Practice-7&_count=50");
+    ck_assert_str_eq(item_of(&plan, "Condition", 0)->variant, "base");
+    ck_assert_str_eq(skip_of(&plan, "Goal"), CW_PLAN_SKIP_VENDOR);
+    for (size_t i = 0; i < plan.count; i++) {
+        ck_assert_msg(plan.items[i].skip != NULL || strcmp(plan.items[i].type, "Patient") == 0 || strcmp(plan.items[i].type, "Condition") == 0, "%s is asked", plan.items[i].type);
+    }
+}
+END_TEST
+
+/* Oracle's scopes: searching without reading, reading without searching, practitioners as the user. */
+START_TEST(plan_search_without_read)
+{
+    struct cw_plan plan = make("patient/Patient.r patient/Observation.s patient/Binary.r user/Practitioner.read patient/Goal.r", NULL, NULL);
+    ck_assert_str_eq(skip_of(&plan, "Patient"), "asked");
+    ck_assert_str_eq(skip_of(&plan, "Observation"), "asked");
+    ck_assert_str_eq(skip_of(&plan, "Goal"), CW_PLAN_SKIP_SCOPE);
+}
+END_TEST
+
 static const char *const bad_profiles[] = {
     "{\"searches\":[]}", "{\"searches\":{\"Condition\":\"x\"}}", "{\"searches\":{\"Condition\":[1]}}", "{\"searches\":{\"Condition\":{}}}",
     "{\"searches\":{\"Condition\":{\"each\":{\"category\":\"x\"}}}}", "{\"searches\":{\"not a type\":[]}}",
@@ -293,6 +323,8 @@ Suite *suite_fhir_plan(void)
     tcase_add_test(tcase, plan_offered);
     tcase_add_test(tcase, plan_scopes);
     tcase_add_test(tcase, plan_profile);
+    tcase_add_test(tcase, plan_extra_query_and_types);
+    tcase_add_test(tcase, plan_search_without_read);
     tcase_add_loop_test(tcase, plan_bad_profile, 0, (int)CW_ARRAY_LEN(bad_profiles));
     tcase_add_loop_test(tcase, relax_url, 0, (int)CW_ARRAY_LEN(relax_rows));
     tcase_add_test(tcase, receipt_text);

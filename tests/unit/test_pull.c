@@ -243,7 +243,7 @@ START_TEST(a_lost_lease_changes_nothing)
     struct cw_page_result result;
     ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node", &result), CW_E_CONFLICT);
     ck_assert_int_eq(cw_job_renew(&m, "node", &old, CW_SECOND_US, &err), CW_E_CONFLICT);
-    ck_assert_int_eq(cw_pull_end(&m, "node", &old, pull, CW_PULL_COMPLETE, NULL, CW_SPAN("{}"), &err), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_pull_end(&m, "node", &old, pull, &(struct cw_pull_ending){ .status = CW_PULL_COMPLETE, .receipt_json = CW_SPAN("{}") }, &err), CW_E_CONFLICT);
     struct cw_record *records;
     bool more;
     ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 10 }, &records, &more), 0);
@@ -308,6 +308,158 @@ START_TEST(failures_wait_restart_and_end)
 }
 END_TEST
 
+/* Another task's answer said enough: no request is counted. */
+START_TEST(what_is_not_asked_costs_no_request)
+{
+    plan();
+    struct cw_err err = { 0 };
+    struct cw_task_failure failure = { .owner = "node", .job = &job, .pull = pull, .task = waiting().tasks[0].id,
+                                       .code = "access_withheld", .not_asked = true };
+    must(cw_pull_task_failed(&m, &failure, &err), &err);
+    struct cw_pull ended;
+    struct cw_task *tasks;
+    size_t count;
+    must(cw_pull_get(&m, pull, arena, &ended, &err), &err);
+    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
+    ck_assert_uint_eq(ended.requests, 0);
+    ck_assert_uint_eq(ended.errors, 1);
+    ck_assert_uint_eq(tasks[0].tries, 0);
+    ck_assert_int_eq(tasks[0].status, CW_TASK_FAILED);
+}
+END_TEST
+
+static struct cw_record_batch *version_of(const char *body, int64_t updated_us, int64_t since_us)
+{
+    struct cw_err err = { 0 };
+    struct cw_record_batch *batch;
+    struct cw_record_target target = { .patient = patient, .endpoint = connection.endpoint, .connection = connection.id,
+                                       .source = connection.source, .pull = pull, .since_us = since_us };
+    must(cw_record_batch_new(&target, &key, &batch, &err), &err);
+    struct cw_record_in in = { .type = CW_SPAN("Observation"), .upstream_id = CW_SPAN("v"), .body = cw_span_cstr(body),
+                               .upstream_updated_us = updated_us };
+    must(cw_record_batch_add(batch, &in, &in.body, 1, &err), &err);
+    return batch;
+}
+
+/* Oracle shows the same resource on several pages, not always in the same version. */
+START_TEST(an_older_version_on_a_later_page_is_passed_over)
+{
+    static const struct {
+        const char *body;
+        int64_t updated_s;
+        bool this_pull;
+        unsigned stored;
+    } rows[] = {
+        { "{\"v\":2}", 200, true, 1 },  { "{\"v\":1}", 100, true, 0 }, { "{\"v\":3}", 200, true, 1 }, { "{\"v\":4}", 300, true, 1 },
+        { "{\"v\":5}", 0, true, 1 },    { "{\"v\":6}", 250, true, 1 }, { "{\"v\":7}", 100, false, 1 },
+    };
+    plan();
+    int64_t began_us = cw_now_us() - CW_SECOND_US;
+    char url[40], next[40];
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        struct cw_page_result result;
+        int64_t since_us = rows[i].this_pull ? began_us : cw_now_us() + CW_HOUR_US; /* what is there came long before */
+        struct cw_record_batch *batch = version_of(rows[i].body, rows[i].updated_s * CW_SECOND_US, since_us);
+        (void)snprintf(url, sizeof url, "https://h.test/%zu", i);
+        (void)snprintf(next, sizeof next, "https://h.test/%zu", i + 1);
+        ck_assert_int_eq(commit(batch, url, next, "node", &result), CW_OK);
+        ck_assert_msg(result.stored == rows[i].stored, "row %zu", i);
+        cw_record_batch_free(batch);
+    }
+}
+END_TEST
+
+/* Finds two documents in a page that names them from Observation "a": how many of them are to be fetched. */
+static unsigned documents_wanted(const char *body, const char *url)
+{
+    struct cw_err err = { 0 };
+    struct cw_page_result result;
+    struct cw_waiting before = waiting();
+    struct cw_record_batch *batch = batch_of(&body, ids, 1);
+    const struct cw_task_new found[] = {
+        { .kind = CW_TASK_DOCUMENT, .resource_type = "Binary", .ordinal = 100000, .url = CW_SPAN("https://h.test/fhir/Binary/b1"),
+          .parent_type = CW_SPAN("Observation"), .parent_id = CW_SPAN("a"), .binary_id = CW_SPAN("b1") },
+        { .kind = CW_TASK_DOCUMENT, .resource_type = "Binary", .ordinal = 100000, .url = CW_SPAN("https://h.test/file/2"),
+          .parent_type = CW_SPAN("Observation"), .parent_id = CW_SPAN("a") },
+    };
+    struct cw_page_commit page = { .owner = "node", .job = &job, .pull = pull, .task = before.tasks[0].id, .records = batch,
+                                   .page_url = cw_span_cstr(url), .next_url = CW_SPAN("https://h.test/next"), .total = -1,
+                                   .endpoint = connection.endpoint, .found = found, .found_count = 2 };
+    must(cw_pull_commit_page(&m, &page, &result, &err), &err);
+    cw_record_batch_free(batch);
+    unsigned wanted = waiting().left - before.left;
+    cw_test_db_sql(&test, "DELETE FROM pull_task WHERE kind = 4");
+    return wanted;
+}
+
+static enum cw_code store_document_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    (void)arg;
+    struct cw_document_in in = { .endpoint = connection.endpoint, .url = CW_SPAN("https://h.test/file/2"), .bytes = CW_SPAN("%PDF") };
+    return cw_document_store(db, &key, patient, &in, arena, err);
+}
+
+START_TEST(a_document_that_is_there_is_not_fetched_again)
+{
+    plan();
+    struct cw_err err = { 0 };
+    ck_assert_uint_eq(documents_wanted(bodies[0], "https://h.test/1"), 2); /* new */
+    ck_assert_uint_eq(documents_wanted(bodies[0], "https://h.test/2"), 2); /* unchanged, but never got */
+    must(cw_tx_pool(m.pool, store_document_tx, NULL, &err), &err);
+    ck_assert_uint_eq(documents_wanted(bodies[0], "https://h.test/3"), 1);
+    char sql[400];
+    (void)snprintf(sql, sizeof sql, "INSERT INTO record SELECT UNHEX(MD5(id)), patient, endpoint, tenant_context, source, 'Binary', 'b1', 999,"
+                   " content_hash, body_sealed, body_length, dictionary, key_version, upstream_updated_at, created_at, stored_at, vanished_at"
+                   " FROM record ORDER BY created_at DESC LIMIT 1");
+    cw_test_db_sql(&test, sql);
+    ck_assert_uint_eq(documents_wanted(bodies[0], "https://h.test/4"), 0);
+    ck_assert_uint_eq(documents_wanted("{\"resourceType\":\"Observation\",\"id\":\"a\",\"v\":2}", "https://h.test/5"), 2); /* changed */
+    cw_test_db_sql(&test, "DELETE FROM record WHERE upstream_id = 'b1'");
+}
+END_TEST
+
+/* A day's limit: the next pull waits for its day, and begins at once when an operator asks for it. */
+START_TEST(the_next_pull_can_wait_for_another_day)
+{
+    plan();
+    struct cw_err err = { 0 };
+    struct cw_pull_ending ending = { .status = CW_PULL_PARTIAL, .receipt_json = CW_SPAN("{}"), .again_us = cw_now_us() + CW_DAY_US };
+    must(cw_pull_end(&m, "node", &job, pull, &ending, &err), &err);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job WHERE ready_at > UTC_TIMESTAMP() + INTERVAL 23 HOUR"), 1);
+    struct cw_pull *pulls;
+    size_t count = 0;
+    must(cw_pull_list(&m, patient, 10, arena, &pulls, &count, &err), &err);
+    ck_assert_uint_eq(count, 2);
+    ck_assert_int_eq(pulls[0].trigger, CW_PULL_SCHEDULE);
+    ck_assert_int_eq(pulls[0].status, CW_PULL_WAITING);
+    ck_assert_int_eq(pulls[1].status, CW_PULL_PARTIAL);
+    ck_assert(cw_ulid_eq(pulls[0].connection.ulid, connection.id.ulid) && cw_ulid_eq(pulls[0].endpoint.ulid, connection.endpoint.ulid));
+    struct cw_job none;
+    must(cw_job_claim(&m, "node", CW_SECOND_US, 1, &none, &count, &err), &err);
+    ck_assert_uint_eq(count, 0);
+    unsigned started = 0;
+    must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &started, &err), &err);
+    ck_assert_uint_eq(started, 1);
+    pull = pulls[0].id;
+    claim_one("node");
+    must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &started, &err), &err);
+    ck_assert_uint_eq(started, 0); /* it runs */
+}
+END_TEST
+
+START_TEST(a_merged_patient_is_asked_for_by_the_new_id)
+{
+    struct cw_err err = { 0 };
+    struct cw_span upstream;
+    must(cw_connection_merged(&m, &actor, connection.id, CW_SPAN("up-2"), &err), &err);
+    must(cw_connection_upstream(&m, connection.id, arena, &upstream, &err), &err);
+    ck_assert(cw_span_eq_cstr(upstream, "up-2"));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'connection.patient_merged'"), 1);
+    ck_assert_int_eq(cw_connection_merged(&m, &actor, connection.id, CW_SPAN(""), &err), CW_E_RANGE);
+    ck_assert_int_eq(cw_connection_merged(&m, &actor, (struct cw_connection_id){ cw_ulid_new() }, CW_SPAN("x"), &err), CW_E_NOT_FOUND);
+}
+END_TEST
+
 START_TEST(found_tasks_are_made_once)
 {
     plan();
@@ -337,8 +489,9 @@ START_TEST(the_end_is_told_once)
     char sql[256];
     (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM event WHERE kind = %d", CW_EVENT_SYNC_COMPLETED);
     int64_t before = cw_test_db_number(&test, sql);
-    must(cw_pull_end(&m, "node", &job, pull, CW_PULL_COMPLETE, NULL, CW_SPAN("{\"secret\":1}"), &err), &err);
-    ck_assert_int_eq(cw_pull_end(&m, "node", &job, pull, CW_PULL_COMPLETE, NULL, CW_SPAN("{}"), &err), CW_E_CONFLICT);
+    struct cw_pull_ending ending = { .status = CW_PULL_COMPLETE, .receipt_json = CW_SPAN("{\"secret\":1}") };
+    must(cw_pull_end(&m, "node", &job, pull, &ending, &err), &err);
+    ck_assert_int_eq(cw_pull_end(&m, "node", &job, pull, &ending, &err), CW_E_CONFLICT);
     ck_assert_int_eq(cw_test_db_number(&test, sql), before + 1);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull WHERE receipt_sealed LIKE '%secret%'"), 0);
@@ -399,6 +552,11 @@ static Suite *suite(void)
     tcase_add_test(t, a_next_that_comes_back_ends_the_search);
     tcase_add_test(t, failures_wait_restart_and_end);
     tcase_add_test(t, found_tasks_are_made_once);
+    tcase_add_test(t, what_is_not_asked_costs_no_request);
+    tcase_add_test(t, an_older_version_on_a_later_page_is_passed_over);
+    tcase_add_test(t, a_document_that_is_there_is_not_fetched_again);
+    tcase_add_test(t, the_next_pull_can_wait_for_another_day);
+    tcase_add_test(t, a_merged_patient_is_asked_for_by_the_new_id);
     tcase_add_test(t, the_end_is_told_once);
     tcase_add_test(t, one_refresher_wins);
     suite_add_tcase(s, t);

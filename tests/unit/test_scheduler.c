@@ -23,6 +23,7 @@
 #include "model/pull.h"
 #include "model/registration.h"
 #include "os/sys.h"
+#include "scheduler/budget.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/database.h"
 #include "tests/lib/script_server.h"
@@ -88,7 +89,7 @@ static char *observations(const char *target, int *ret_status)
         return bundle("lab-1", "Observation?page=2"); /* relative, as some servers send it */
     }
     if (strstr(target, "vital-signs") != NULL) {
-        char *next = text("%s", script_server_url(stranger, "/fhir/Observation?page=3"));
+        char *next = text("%s", script_server_url(stranger, "/pages?page=3"));
         char *body = bundle("vital-1", next);
         free(next);
         return body;
@@ -350,9 +351,58 @@ START_TEST(a_refresh_asks_where_the_patient_signed_in_last)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------------------- the budget of a minute */
+
+#define AT(second) (INT64_C(1700000000) * CW_SECOND_US + (second) * CW_SECOND_US)
+
+START_TEST(a_budget_holds_in_any_minute)
+{
+    struct budget budget = { 0 };
+    ck_assert_int_eq(budget_free_us(&budget), 0);
+    budget_take(&budget, AT(0)); /* no limit: nothing to remember */
+    ck_assert(budget_limit(&budget, 3));
+    for (int i = 0; i < 3; i++) {
+        ck_assert_int_le(budget_free_us(&budget), AT(i * 20));
+        budget_take(&budget, AT(i * 20)); /* 0, 20, 40 */
+    }
+    ck_assert_int_eq(budget_free_us(&budget), AT(60));
+    budget_take(&budget, AT(60));
+    ck_assert_int_eq(budget_free_us(&budget), AT(80));
+    budget_take(&budget, AT(90));
+    ck_assert_int_eq(budget_free_us(&budget), AT(100));
+    budget_release(&budget);
+}
+END_TEST
+
+START_TEST(a_stricter_budget_counts_what_was_before)
+{
+    struct budget budget = { 0 };
+    ck_assert(budget_limit(&budget, 4));
+    for (int i = 0; i < 5; i++) {
+        budget_take(&budget, AT(i)); /* the ring went round once */
+    }
+    ck_assert(budget_limit(&budget, 9)); /* looser: as it was */
+    ck_assert_uint_eq(budget.rate, 4);
+    ck_assert(budget_limit(&budget, 0));
+    ck_assert(budget_limit(&budget, CW_BUDGET_RATE_MAX + 1));
+    ck_assert_int_eq(budget_free_us(&budget), AT(61));
+    ck_assert(budget_limit(&budget, 2));
+    ck_assert_int_eq(budget_free_us(&budget), AT(63)); /* of 3 and 4 */
+    budget_take(&budget, AT(63));
+    ck_assert_int_eq(budget_free_us(&budget), AT(64));
+    ck_assert(budget_limit(&budget, 1));
+    ck_assert_int_eq(budget_free_us(&budget), AT(123));
+    budget_release(&budget);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("scheduler");
+    TCase *b = tcase_create("budget");
+    tcase_add_test(b, a_budget_holds_in_any_minute);
+    tcase_add_test(b, a_stricter_budget_counts_what_was_before);
+    suite_add_tcase(s, b);
     TCase *t = tcase_create("pulls");
     tcase_set_timeout(t, 120);
     tcase_add_checked_fixture(t, setup, teardown);

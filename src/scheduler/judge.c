@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Judging answers. One refused type never stops the others; only a dead grant, or a hospital that is gone, stops a pull. A denial is
+ * final: nothing is asked a second time in another way where the server says that it will not show it.
+ */
+#include "config.h"
+#include "scheduler/judge.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "base/text.h"
+#include "base/time.h"
+#include "fhir/link.h"
+#include "fhir/plan.h"
+#include "fhir/refusal.h"
+#include "model/failure.h"
+#include "os/sys.h"
+
+#define NEW_CONSENT_US (10 * CW_MINUTE_US) /* how long a portal may take to let a consent through to its Patient */
+#define RESET_SECONDS_MAX 86400u          /* over that a reset header is a point in time, not a span */
+
+static void judge(struct page *page, enum verdict verdict, const char *code)
+{
+    page->verdict = verdict;
+    page->code = code;
+}
+
+/* The server is in trouble, whatever was asked. */
+static void judge_trouble(struct page *page, const char *code)
+{
+    judge(page, PAGE_RETRY, code);
+    page->faulty = true;
+}
+
+static void judge_transfer(struct page *page)
+{
+    static const struct {
+        enum cw_code code;
+        enum verdict verdict;
+        const char *name;
+    } table[] = {
+        { CW_E_TOO_BIG, PAGE_FINAL, "page_too_big" }, { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },
+        { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },   { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
+        if (table[i].code == page->item->code) {
+            judge(page, table[i].verdict, table[i].name);
+            return;
+        }
+    }
+    judge_trouble(page, page->item->code == CW_E_TIMEOUT ? "timeout" : "unavailable");
+}
+
+/* ---------------------------------------------------------------------------------------------- asking otherwise */
+
+/* Puts another URL into the item, to be asked at once. False when out of memory. */
+static bool ask_instead(struct page *page, char *url, const char *code)
+{
+    if (url == NULL) {
+        return false;
+    }
+    free(page->item->url);
+    page->item->url = url;
+    judge(page, PAGE_AGAIN, code);
+    return true;
+}
+
+/* A first page's query made anew by `change` (cw_plan_relax, cw_plan_shrink). False when there is nothing to change. */
+static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct cw_str *), const char *code)
+{
+    struct task_item *item = page->item;
+    if (item->kind != CW_TASK_SEARCH || !item->first_page) {
+        return false;
+    }
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    return change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK && ask_instead(page, cw_str_take(&url), code);
+}
+
+/* 406 and 415: the next form that was not asked for yet. */
+static void judge_accept(struct page *page)
+{
+    static const char *const forms[] = { "application/fhir+json", "application/json", "application/json+fhir", "*/*" };
+    struct task_item *item = page->item;
+    size_t count = item->kind == CW_TASK_DOCUMENT ? CW_ARRAY_LEN(forms) : CW_ARRAY_LEN(forms) - 1;
+    const char *asked = item->accept;
+    while (item->forms_tried < count) {
+        const char *form = forms[item->forms_tried++];
+        if (strcmp(form, asked) != 0) {
+            item->accept = form;
+            judge(page, PAGE_AGAIN, "form_refused");
+            return;
+        }
+    }
+    judge(page, PAGE_FINAL, "form_refused");
+}
+
+static void judge_redirect(struct page *page)
+{
+    struct task_item *item = page->item;
+    struct cw_span location = cw_http_header_get(&item->response, "Location");
+    struct cw_url *from = NULL, *to = NULL;
+    struct cw_err err = { 0 };
+    judge(page, PAGE_FINAL, "redirected_elsewhere");
+    if (location.ptr != NULL && item->redirects++ < CW_REDIRECTS_MAX &&
+        cw_url_parse(cw_span_cstr(item->url), &from, &err) == CW_OK &&
+        cw_link_follow(from, location, item->run->base, &to, &err) == CW_OK &&
+        ask_instead(page, strdup(cw_url_text(to)), "redirected")) {
+        item->merged |= cw_refusal_of(cw_str_span(&item->response.body), page->arena) == CW_REFUSAL_MERGED;
+    }
+    cw_url_free(from);
+    cw_url_free(to);
+}
+
+/* ---------------------------------------------------------------------------------------------- refusals */
+
+/* The other searches of the type would go around a denial; other documents meet the same limit. What is at hand is not asked any more. */
+static void give_up_like(struct page *page, const char *code)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    pthread_mutex_lock(&page->s->lock);
+    if (item->kind == CW_TASK_DOCUMENT) {
+        run->documents_over = true;
+    }
+    for (struct task_item *other = run->ready; other != NULL && item->kind == CW_TASK_SEARCH; other = other->next) {
+        if (other->kind == CW_TASK_SEARCH && strcmp(other->type, item->type) == 0) {
+            other->given_up = code;
+        }
+    }
+    pthread_mutex_unlock(&page->s->lock);
+}
+
+static void end_run(struct page *page, const char *code)
+{
+    pthread_mutex_lock(&page->s->lock);
+    page->item->run->end_code = code;
+    pthread_mutex_unlock(&page->s->lock);
+}
+
+/* One retry, since a 500 may still be one; then one resource a page, so that those before the broken one come. */
+static void judge_defect(struct page *page)
+{
+    if (page->item->tries == 0) {
+        judge(page, PAGE_RETRY, "data_defect");
+    } else if (!ask_changed(page, cw_plan_shrink, "page_shrunk")) {
+        judge(page, PAGE_FINAL, "data_defect");
+    }
+}
+
+/* What the answer's words say, whatever its status. False when they say nothing that we know. */
+static bool judge_words(struct page *page)
+{
+    switch (cw_refusal_of(cw_str_span(&page->item->response.body), page->arena)) {
+    case CW_REFUSAL_PAGING_EXPIRED:
+        judge(page, PAGE_RESTART, "paging_expired");
+        return true;
+    case CW_REFUSAL_DAILY_LIMIT:
+        judge(page, PAGE_FINAL, "daily_limit");
+        if (page->item->kind == CW_TASK_DOCUMENT) {
+            give_up_like(page, "daily_limit");
+        }
+        return true;
+    case CW_REFUSAL_WITHHELD:
+        judge(page, PAGE_FINAL, "access_withheld");
+        if (page->item->kind == CW_TASK_SEARCH) {
+            give_up_like(page, "access_withheld");
+        }
+        return true;
+    case CW_REFUSAL_QUERY:
+        judge(page, PAGE_FINAL, "query_refused");
+        return true;
+    case CW_REFUSAL_MOVED:
+        judge(page, PAGE_FINAL, CW_FAIL_ENDPOINT_MOVED);
+        end_run(page, CW_FAIL_ENDPOINT_MOVED);
+        return true;
+    case CW_REFUSAL_DEFECT:
+        if (page->item->response.status >= 500) {
+            judge_defect(page);
+            return true;
+        }
+        return false;
+    case CW_REFUSAL_MERGED:
+    case CW_REFUSAL_NONE:
+        return false;
+    }
+    return false;
+}
+
+static bool is_html(const struct page *page)
+{
+    struct cw_span body = cw_span_trim(cw_str_span(&page->item->response.body));
+    return body.len > 0 && body.ptr[0] == '<';
+}
+
+/* Some portals let a consent through to the Patient minutes after they gave the token. */
+static bool may_be_early(const struct page *page)
+{
+    const struct run *run = page->item->run;
+    return page->item->kind == CW_TASK_READ && !json_is_true(json_object_get(run->profile->pull, "patient_withheld")) &&
+           cw_now_us() - run->connection.updated_us < NEW_CONSENT_US;
+}
+
+static void judge_forbidden(struct page *page)
+{
+    static const int64_t ladder_s[] = { 2, 10, 60, 180 };
+    unsigned tries = page->item->tries;
+    if (is_html(page)) {
+        judge_trouble(page, "server_error"); /* a firewall's page, not the hospital's word */
+    } else if (may_be_early(page) && tries < CW_ARRAY_LEN(ladder_s)) {
+        judge(page, PAGE_RETRY, "no_access_yet");
+        page->retry_us = cw_now_us() + ladder_s[tries] * CW_SECOND_US;
+    } else {
+        judge(page, PAGE_FINAL, "no_access");
+    }
+}
+
+static bool lacks_scope(const struct page *page)
+{
+    struct cw_span said = cw_http_header_get(&page->item->response, "WWW-Authenticate");
+    return cw_span_find_span(said, CW_SPAN("insufficient_scope")) < said.len;
+}
+
+static void judge_unauthorized(struct page *page)
+{
+    struct task_item *item = page->item;
+    if (lacks_scope(page)) {
+        judge(page, PAGE_FINAL, "no_access");
+        return;
+    }
+    if (item->refusals++ > 0) {
+        /* A fresh token was refused as well: it is this type, not the token (Blue Button's withheld demographics). */
+        judge(page, PAGE_FINAL, "unauthorized");
+        return;
+    }
+    pthread_mutex_lock(&page->s->lock);
+    if (item->token_version == item->run->token_version) {
+        item->run->refused_version = item->token_version;
+    }
+    pthread_mutex_unlock(&page->s->lock);
+    judge(page, PAGE_AGAIN, "unauthorized");
+}
+
+/* ---------------------------------------------------------------------------------------------- by status */
+
+/* When a server that counts requests takes the next one: Retry-After, a reset header (VA), or the next full minute (eCW says nothing and
+ * refuses for the rest of it). */
+static int64_t reset_us(const struct cw_http_response *response, int64_t now_us)
+{
+    static const char *const names[] = { "x-ratelimit-reset", "RateLimit-Reset" };
+    if (response->retry_after_s >= 0) {
+        return now_us + response->retry_after_s * CW_SECOND_US;
+    }
+    for (size_t i = 0; i < CW_ARRAY_LEN(names); i++) {
+        uint64_t seconds;
+        struct cw_span value = cw_span_trim(cw_http_header_get(response, names[i]));
+        if (value.len == 0 || !cw_span_u64(value, INT64_MAX / CW_SECOND_US, &seconds)) {
+            continue;
+        }
+        int64_t at_us = seconds <= RESET_SECONDS_MAX ? now_us + (int64_t)seconds * CW_SECOND_US : (int64_t)seconds * CW_SECOND_US;
+        return at_us > now_us + CW_DAY_US ? now_us + CW_DAY_US : at_us;
+    }
+    return (now_us / CW_MINUTE_US + 1) * CW_MINUTE_US;
+}
+
+static void judge_busy(struct page *page, long status)
+{
+    const struct cw_http_response *response = &page->item->response;
+    judge_trouble(page, status == 429 ? "rate_limited" : "server_error");
+    if (status == 429 || response->retry_after_s >= 0) {
+        page->retry_us = page->quiet_us = reset_us(response, cw_now_us());
+    }
+}
+
+static void judge_gone(struct page *page)
+{
+    bool first = page->item->first_page;
+    judge(page, first ? PAGE_FINAL : PAGE_RESTART, first ? "gone" : "paging_expired");
+}
+
+/* Some servers refuse a parameter that others need: ask again without the next of them. */
+static void judge_query(struct page *page)
+{
+    if (!ask_changed(page, cw_plan_relax, "query_relaxed")) {
+        judge(page, PAGE_FINAL, "query_refused");
+    }
+}
+
+static void judge_status(struct page *page)
+{
+    long status = page->item->response.status;
+    if (status == 401) {
+        judge_unauthorized(page);
+    } else if (status >= 300 && status < 400) {
+        judge_redirect(page);
+    } else if (judge_words(page)) {
+        return;
+    } else if (status == 403) {
+        judge_forbidden(page);
+    } else if (status == 404) {
+        judge(page, PAGE_FINAL, "not_found");
+    } else if (status == 405 || status == 501) {
+        judge(page, PAGE_FINAL, "not_offered"); /* an interaction that the server does not have */
+    } else if (status == 406 || status == 415) {
+        judge_accept(page);
+    } else if (status == 410) {
+        judge_gone(page);
+    } else if (status == 408 || status == 425 || status == 429 || status >= 500) {
+        judge_busy(page, status);
+    } else {
+        judge_query(page);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------- by body */
+
+static bool is_json_type(struct cw_span content_type)
+{
+    return content_type.ptr == NULL || cw_span_find_span(content_type, CW_SPAN("json")) < content_type.len;
+}
+
+/* 200 and an OperationOutcome instead of what was asked. */
+static void judge_outcome(struct page *page)
+{
+    if (!judge_words(page)) {
+        judge(page, PAGE_FINAL, page->item->kind == CW_TASK_SEARCH ? "query_refused" : "not_the_resource");
+    }
+}
+
+/* Epic puts what ends a paging session or a day's documents into an entry as well as into an answer of its own. */
+static void judge_entries(struct page *page)
+{
+    for (size_t i = 0; i < page->slice.count; i++) {
+        const struct cw_slice_entry *entry = &page->slice.entries[i];
+        if (!cw_span_eq_cstr(entry->type, "OperationOutcome")) {
+            continue;
+        }
+        enum cw_refusal refusal = cw_refusal_of(entry->resource, page->arena);
+        if (refusal == CW_REFUSAL_PAGING_EXPIRED) {
+            judge(page, PAGE_RESTART, "paging_expired");
+        } else if (refusal == CW_REFUSAL_DAILY_LIMIT) {
+            page->end_code = "daily_limit";
+        }
+    }
+}
+
+static void judge_body(struct page *page)
+{
+    struct task_item *item = page->item;
+    struct cw_span body = cw_str_span(&item->response.body);
+    struct cw_err err = { 0 };
+    if (item->kind == CW_TASK_DOCUMENT && !is_json_type(cw_http_header_get(&item->response, "Content-Type"))) {
+        page->raw = true;
+        return;
+    }
+    enum cw_code rc = cw_slice_read(body, page->arena, &page->slice, &err);
+    if (rc == CW_E_TOO_BIG) {
+        judge(page, PAGE_FINAL, "page_too_big");
+    } else if (rc != CW_OK) {
+        judge_trouble(page, "answer_unreadable");
+    } else if (page->slice.kind == CW_SLICE_OUTCOME) {
+        judge_outcome(page);
+    } else if (item->kind == CW_TASK_SEARCH && page->slice.kind != CW_SLICE_BUNDLE) {
+        judge_trouble(page, "not_a_bundle");
+    } else if (item->kind != CW_TASK_SEARCH && page->slice.kind != CW_SLICE_RESOURCE) {
+        judge(page, PAGE_FINAL, "not_the_resource");
+    } else {
+        judge_entries(page);
+    }
+}
+
+void judge_page(struct page *page)
+{
+    judge(page, PAGE_GOOD, NULL);
+    if (page->item->given_up != NULL) {
+        judge(page, PAGE_FINAL, page->item->given_up);
+    } else if (page->item->code != CW_OK) {
+        judge_transfer(page);
+    } else if (page->item->response.status != 200) {
+        judge_status(page);
+    } else {
+        judge_body(page);
+    }
+}
