@@ -5,11 +5,15 @@
 #include "callback/callback.h"
 
 #include "base/limits.h"
+#include "model/signing.h"
 #include "os/log.h"
 #include "web/browser.h"
 
 #define LIMITED 1u          /* route flag: counts against the address */
 #define ERROR_CHARS_MAX 4096
+#define TEXT_OF(number) TEXT_OF_VALUE(number)
+#define TEXT_OF_VALUE(number) #number
+#define JWKS_CACHE "public, max-age=" TEXT_OF(CW_JWKS_MAX_AGE_S)
 #define STATE_CHARS_MAX 512 /* design 13 */
 
 /* Portals add parameters of their own (session_state …), so unknown ones are let be; known ones may come once. */
@@ -96,7 +100,7 @@ static void get_jwks(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     cw_reply_json(reply, 200);
-    cw_reply_header(reply, "Cache-Control", "public, max-age=3600");
+    cw_reply_header(reply, "Cache-Control", JWKS_CACHE);
 }
 
 const struct cw_route cw_callback_routes[] = {

@@ -50,10 +50,4 @@ bool cw_host_matches(struct cw_span host_port, const struct cw_span *patterns, s
 enum cw_code cw_registration_secret(struct cw_model *m, struct cw_registration_id id, struct cw_secret *ret,
                                     struct cw_err *err) CW_MUST_USE;
 
-/* The current signing key of an algorithm, made (current and next) on first need under a lock that two nodes respect. Caller frees. */
-enum cw_code cw_signing_key_current(struct cw_model *m, enum cw_jose_alg alg, struct cw_signing_key **ret,
-                                    struct cw_err *err) CW_MUST_USE;
-/* The JWK Set to publish: {"keys":[…]} with current, next and previous keys, appended to *out. */
-enum cw_code cw_signing_jwks(struct cw_model *m, struct cw_str *out, struct cw_err *err) CW_MUST_USE;
-
 #endif

@@ -6,9 +6,12 @@
  */
 #include "config.h"
 
-#include "model/registration.h"
+#include "model/signing.h"
+
+#include <stdio.h>
 
 #include "model/keys.h"
+#include "model/signing_int.h"
 #include "os/sys.h"
 
 #define KEY_ARENA_MAX 65536u
@@ -34,79 +37,86 @@ static const struct cw_query q_insert = {
 };
 static const struct cw_query q_published = {
     .name = "signing.published",
-    .sql = "SELECT jwk FROM signing_key WHERE stage IN (1, 2, 3) ORDER BY stage, alg, id LIMIT 20",
+    .sql = "SELECT jwk FROM signing_key WHERE stage IN (1, 2, 3) ORDER BY FIELD(stage, 2, 1, 3), alg, id LIMIT 20",
     .params = "",
     .columns = "b",
 };
-
-enum stage { STAGE_NEXT = 1, STAGE_CURRENT = 2 };
 
 struct pair {
     struct cw_model *m;
     enum cw_jose_alg alg;
     struct cw_signing_key *keys[2]; /* made before the transaction: an RSA key takes a second */
-    struct cw_arena *arena;
 };
 
-static enum cw_code insert_key(struct cw_db *db, const struct pair *pair, const struct cw_signing_key *key,
-                               const struct cw_data_key *data_key, enum stage stage, struct cw_err *err)
+/* What a row holds of a key. */
+struct halves {
+    struct cw_str jwk;
+    struct cw_secret der;
+};
+
+static enum cw_code split(const struct cw_signing_key *key, struct halves *ret, struct cw_err *err)
 {
-    struct cw_ulid id = cw_ulid_new();
-    struct cw_registration_id owner = { id }; /* any id struct names the row in the AAD */
-    CW_AUTO_SECRET der = { .ptr = NULL };
-    CW_AUTO_STR jwk;
-    cw_str_init(&jwk, 2048);
     struct cw_jsonw w;
-    cw_jsonw_init(&w, &jwk);
+    cw_str_init(&ret->jwk, 2048);
+    cw_jsonw_init(&w, &ret->jwk);
     enum cw_code rc = cw_signing_key_jwk(key, &w);
     if (rc == CW_OK) {
         rc = cw_jsonw_end(&w);
     }
+    return rc == CW_OK ? cw_signing_key_export(key, &ret->der, err) : rc;
+}
+
+enum cw_code signing_insert(struct cw_model *m, struct cw_db *db, const struct cw_signing_key *key, enum cw_jose_alg alg,
+                            enum cw_signing_stage stage, struct cw_err *err)
+{
+    struct cw_ulid id = cw_ulid_new();
+    struct cw_registration_id owner = { id }; /* any id struct names the row in the AAD */
+    struct halves halves = { .der = { .ptr = NULL } };
+    struct cw_value sealed = cw_v_null();
+    CW_AUTO_DATA_KEY data_key = { .version = 0 };
+    struct cw_arena *arena = cw_arena_new(KEY_ARENA_MAX);
+    enum cw_code rc = arena == NULL ? CW_E_OOM : split(key, &halves, err);
     if (rc == CW_OK) {
-        rc = cw_signing_key_export(key, &der, err);
+        rc = cw_org_key_current(m, db, cw_installation(), &data_key, err);
     }
-    struct cw_value sealed;
     if (rc == CW_OK) {
-        rc = cw_cell_seal(data_key, CW_AAD("signing_key.private", owner), cw_secret_span(&der), pair->arena, &sealed, err);
+        rc = cw_cell_seal(&data_key, CW_AAD("signing_key.private", owner), cw_secret_span(&halves.der), arena, &sealed, err);
     }
-    if (rc != CW_OK) {
-        return cw_err_set(err, rc, "signing", "a new key cannot be stored");
+    if (rc == CW_OK) {
+        struct cw_value now = cw_v_time(cw_now_us());
+        const struct cw_value values[] = {
+            cw_v_id(&id), cw_v_bytes(cw_span_cstr(cw_jose_alg_name(alg))), cw_v_int(stage),
+            cw_v_bytes(cw_span_cstr(cw_signing_key_kid(key))), cw_v_bytes(cw_str_span(&halves.jwk)), sealed,
+            cw_v_int(data_key.version), now, now,
+        };
+        rc = cw_db_exec(db, &q_insert, values, NULL, err);
+    } else if (rc != CW_E_RETRY) {
+        rc = cw_err_set(err, rc, "signing", "a new key cannot be stored");
     }
-    struct cw_value now = cw_v_time(cw_now_us());
-    const struct cw_value values[] = {
-        cw_v_id(&id), cw_v_bytes(cw_span_cstr(cw_jose_alg_name(pair->alg))), cw_v_int(stage),
-        cw_v_bytes(cw_span_cstr(cw_signing_key_kid(key))), cw_v_bytes(cw_str_span(&jwk)), sealed,
-        cw_v_int(data_key->version), now, now,
-    };
-    return cw_db_exec(db, &q_insert, values, NULL, err);
+    cw_str_release(&halves.jwk);
+    cw_secret_release(&halves.der);
+    cw_arena_free(arena);
+    return rc;
 }
 
 static enum cw_code store_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
     struct pair *pair = arg;
-    cw_arena_clear(pair->arena);
     char duty[32];
     snprintf(duty, sizeof duty, "signing-key.%s", cw_jose_alg_name(pair->alg));
     enum cw_code rc = cw_db_exec(db, &q_first, (const struct cw_value[]){ cw_v_bytes(cw_span_cstr(duty)) }, NULL, err);
-    CW_AUTO_DATA_KEY key = { .version = 0 };
     if (rc == CW_OK) {
-        rc = cw_org_key_current(pair->m, db, cw_installation(), &key, err);
+        rc = signing_insert(pair->m, db, pair->keys[0], pair->alg, CW_SIGNING_CURRENT, err);
     }
     if (rc == CW_OK) {
-        rc = insert_key(db, pair, pair->keys[0], &key, STAGE_CURRENT, err);
-    }
-    if (rc == CW_OK) {
-        rc = insert_key(db, pair, pair->keys[1], &key, STAGE_NEXT, err);
+        rc = signing_insert(pair->m, db, pair->keys[1], pair->alg, CW_SIGNING_NEXT, err);
     }
     return rc;
 }
 
 static enum cw_code make_pair(struct cw_model *m, enum cw_jose_alg alg, struct cw_err *err)
 {
-    struct pair pair = { .m = m, .alg = alg, .arena = cw_arena_new(KEY_ARENA_MAX) };
-    if (pair.arena == NULL) {
-        return cw_err_set(err, CW_E_OOM, "signing", "no memory");
-    }
+    struct pair pair = { .m = m, .alg = alg };
     enum cw_code rc = cw_signing_key_make(alg, &pair.keys[0], err);
     if (rc == CW_OK) {
         rc = cw_signing_key_make(alg, &pair.keys[1], err);
@@ -116,7 +126,6 @@ static enum cw_code make_pair(struct cw_model *m, enum cw_jose_alg alg, struct c
     }
     cw_signing_key_free(pair.keys[0]);
     cw_signing_key_free(pair.keys[1]);
-    cw_arena_free(pair.arena);
     return rc == CW_E_CONFLICT ? CW_OK : rc; /* another node was first */
 }
 

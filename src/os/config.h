@@ -38,6 +38,7 @@ enum cw_config_key {
     /* [vault] */
     CW_CONF_MASTER_KEYS,         /* master_keys: `id=path` separated by blanks; several at once, for rotation; required */
     CW_CONF_MASTER_KEY_ACTIVE,   /* active: id of the key that wraps new data keys; default the first */
+    CW_CONF_SIGNING_KEY_DAYS,    /* signing_key_days: age at which a signing key is rotated; 0: by hand alone */
     /* [net] */
     CW_CONF_NET_ALLOW,           /* allow: `host:port` separated by blanks; may be http, private or loopback */
     CW_CONF_NET_ONLY,            /* only: hosts and *.suffixes; empty: any public host */

@@ -45,6 +45,9 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
     [CW_CONF_MASTER_KEY_ACTIVE] = { "vault", "active", CONFIG_TEXT, false, 0, 32, "", NULL, NULL,
         "Id of the master key that wraps new data keys; the first of master_keys where empty." },
 
+    [CW_CONF_SIGNING_KEY_DAYS] = { "vault", "signing_key_days", CONFIG_INT, false, 0, 3650, "365", NULL, NULL,
+        "Days after which the scheduler rotates a signing key (private_key_jwt); 0 leaves it to `chartwayctl signing-key rotate`." },
+
     [CW_CONF_NET_ALLOW] = { "net", "allow", CONFIG_HOSTS, false, 0, 8192, "", NULL, NULL,
         "host:port separated by blanks: outgoing requests to these may be http and go to private or loopback addresses." },
     [CW_CONF_NET_ONLY] = { "net", "only", CONFIG_LIST, false, 0, 65536, "", NULL, NULL,

@@ -9,6 +9,7 @@
 #include "catalog/index.h"
 #include "model/attempt.h"
 #include "model/event.h"
+#include "model/signing.h"
 #include "os/log.h"
 #include "os/sys.h"
 
@@ -93,6 +94,7 @@ static void sweep(struct scheduler *s)
         { "attempts", cw_attempt_sweep },
         { "sessions", cw_session_expire_due },
         { "leases", free_expired },
+        { "signing_keys", cw_signing_sweep },
     };
     for (size_t i = 0; i < CW_ARRAY_LEN(sweeps); i++) {
         unsigned count = 0;

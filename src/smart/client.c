@@ -4,6 +4,8 @@
 
 #include "smart/client.h"
 
+#include "model/signing.h"
+
 void cw_smart_identity_release(struct cw_smart_identity *identity)
 {
     cw_secret_release(&identity->secret);

@@ -11,6 +11,7 @@
 #include "model/org.h"
 #include "model/registration.h"
 #include "model/session.h"
+#include "model/signing.h"
 #include "model/source.h"
 #include "model/wire.h"
 #include "os/sys.h"
