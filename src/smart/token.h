@@ -62,6 +62,8 @@ struct cw_smart_grant {
     int64_t expires_us;               /* wall clock, from the time of sending; never 0 */
     bool expires_assumed;             /* not told: 300 s */
     bool type_assumed;                /* token_type not told: Bearer */
+    int64_t ends_us;                  /* the refresh token's or the whole grant's end, as far as told; 0: not told */
+    bool ends_fixed;                  /* a refresh does not move it (Blue Button's access_grant_expiration) */
     long retry_after_s;               /* -1: not told */
     int status;                       /* HTTP status, 0 when no answer came */
     char error[64];                   /* OAuth error code if it is one of RFC 6749's characters, else "" */

@@ -161,6 +161,35 @@ static void set_expiry(const json_t *root, int64_t sent_us, struct cw_smart_gran
     grant->expires_us = sent_us + (int64_t)seconds * CW_SECOND_US;
 }
 
+/* Blue Button: "2027-12-24 10:00:00Z"; a blank where RFC 3339 has a T. */
+static int64_t fixed_end(const json_t *root)
+{
+    struct cw_span told = cw_span_trim(cw_json_peek_text(root, "access_grant_expiration"));
+    char text[32];
+    int64_t ends_us = 0;
+    if (told.len == 0 || told.len > sizeof text) {
+        return 0;
+    }
+    for (size_t i = 0; i < told.len; i++) {
+        text[i] = told.ptr[i] == ' ' ? 'T' : told.ptr[i];
+    }
+    return cw_time_parse(cw_span_of(text, told.len), true, &ends_us) ? ends_us : 0;
+}
+
+/* How long the refresh token is good, where a server tells. 0 is "for ever" to those that send it (Keycloak). */
+static void set_end(const json_t *root, int64_t sent_us, struct cw_smart_grant *grant)
+{
+    double seconds = number_of(json_object_get(root, "refresh_expires_in"));
+    if (!(seconds > 0)) {
+        seconds = number_of(json_object_get(root, "refresh_token_expires_in"));
+    }
+    grant->ends_us = fixed_end(root);
+    grant->ends_fixed = grant->ends_us != 0;
+    if (grant->ends_us == 0 && seconds > 0 && seconds < LIFETIME_MAX_S) {
+        grant->ends_us = sent_us + (int64_t)floor(seconds) * CW_SECOND_US;
+    }
+}
+
 /* MEDITECH grants more text than a row keeps; what cannot read or search is left out first, then what no longer fits. */
 static void set_scope(struct cw_span text, struct cw_smart_grant *grant)
 {
@@ -210,6 +239,7 @@ static enum cw_token_outcome read_tokens(const json_t *root, int64_t sent_us, st
     set_scope(scope, grant);
     set_patient(json_object_get(root, "patient"), grant);
     set_expiry(root, sent_us, grant);
+    set_end(root, sent_us, grant);
     ok = ok && cw_str_code(&grant->scope) == CW_OK && cw_str_code(&grant->patient) == CW_OK;
     return ok ? CW_TOKEN_OK : CW_TOKEN_LOST; /* out of memory: the answer is gone */
 }
