@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/limits.h"
+#include "base/time.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "smart/client.h"
@@ -251,6 +252,9 @@ static enum cw_code store(struct run *run, int64_t obtained_us)
         .token_type = CW_SPAN("Bearer"),
         .obtained_us = obtained_us,
         .expires_us = run->grant.expires_us,
+        .ends_us = run->grant.ends_us,
+        .ends_fixed = run->grant.ends_fixed,
+        .keep_us = run->identity.client.profile->keep_alive_days * CW_DAY_US,
     };
     struct cw_connection_id connection;
     return cw_attempt_connect(&run->app->model, &run->actor, &success, &connection, run->err);

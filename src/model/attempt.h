@@ -90,6 +90,9 @@ struct cw_attempt_success {
     struct cw_span access_token, refresh_token;  /* refresh absent: one-time connection */
     struct cw_span token_type;
     int64_t obtained_us, expires_us;
+    int64_t ends_us;                             /* known end of the refresh token or of the whole grant; 0: not known */
+    bool ends_fixed;                             /* refreshing does not move it */
+    int64_t keep_us;                             /* the keep-alive's period; 0: 30 days */
 };
 enum cw_code cw_attempt_connect(struct cw_model *m, const struct cw_actor *actor,
                                 const struct cw_attempt_success *success, struct cw_connection_id *ret,

@@ -208,10 +208,16 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
         .token_type = success->token_type,
         .obtained_us = success->obtained_us,
         .expires_us = success->expires_us,
+        .ends_us = success->ends_us,
+        .ends_fixed = success->ends_fixed,
+        .keep_us = success->keep_us,
     };
     enum cw_code rc = connection_put(db, &c->key, &put, c->arena, &c->connection, err);
     if (rc == CW_OK) {
         rc = grant_put(db, &c->key, c->connection, &grant, c->arena, err);
+    }
+    if (rc == CW_OK) {
+        rc = connection_recover(c->m, db, c->connection, err);
     }
     if (rc == CW_OK) {
         struct cw_value params[] = { cw_v_id(&c->connection.ulid), cw_v_bytes(success->scopes_granted),

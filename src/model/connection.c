@@ -6,7 +6,6 @@
 #include "config.h"
 #include "model/connection.h"
 
-#include "base/jsonw.h"
 #include "base/limits.h"
 #include "model/audit.h"
 #include "model/connection_int.h"
@@ -73,10 +72,9 @@ static const struct cw_query q_revive = {
 };
 static const struct cw_query q_lock = {
     .name = "connection.lock",
-    .sql = "SELECT c.status, c.organization, c.patient, c.source, c.created_at, p.patient_id FROM connection c"
-           " JOIN patient p ON p.id = c.patient WHERE c.id = ? FOR UPDATE",
+    .sql = "SELECT status, organization, patient FROM connection WHERE id = ? FOR UPDATE",
     .params = "b",
-    .columns = "ibbbtb",
+    .columns = "ibb",
 };
 static const struct cw_query q_end = {
     .name = "connection.end",
@@ -287,50 +285,6 @@ enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, con
 
 /* ---------------------------------------------------------------------------------------------- ending */
 
-/* data.object: the contract's session-style connection, and who it is, which the contract's own event leaves out. */
-static enum cw_code end_payload(const struct cw_value *row, struct cw_connection_id id,
-                                enum cw_connection_status status, const char *failure_code, int64_t now_us,
-                                struct cw_str *out)
-{
-    char connection[CW_ID_TEXT_MAX], source[CW_ID_TEXT_MAX];
-    cw_id_emit(CW_PREFIX_CONNECTION, id.ulid, connection);
-    cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&row[3]), source);
-    struct cw_jsonw w;
-    cw_jsonw_init(&w, out);
-    cw_jsonw_open_object(&w);
-    cw_jsonw_key_cstr(&w, "id", connection);
-    cw_jsonw_key_cstr(&w, "connection_id", source);
-    cw_jsonw_key_cstr(&w, "status", cw_connection_status_name(status));
-    cw_jsonw_key_cstr(&w, "failure_code", failure_code);
-    cw_jsonw_key_time(&w, "failure_at", now_us);
-    cw_jsonw_key_time(&w, "created_at", row[4].number);
-    cw_jsonw_key_text(&w, "patient_id", row[5].bytes);
-    cw_jsonw_close_object(&w);
-    return cw_jsonw_end(&w);
-}
-
-static enum cw_code end_event(struct cw_model *m, struct cw_db *db, const struct cw_value *row,
-                              struct cw_connection_id id, enum cw_connection_status status, const char *failure_code,
-                              int64_t now_us, struct cw_err *err)
-{
-    struct cw_org_id org = { cw_value_id(&row[1]) };
-    struct cw_patient_row patient = { cw_value_id(&row[2]) };
-    CW_AUTO_DATA_KEY key = { .version = 0 };
-    CW_AUTO_STR payload;
-    cw_str_init(&payload, 8192);
-    enum cw_code rc = end_payload(row, id, status, failure_code, now_us, &payload);
-    if (rc != CW_OK) {
-        return cw_err_set(err, rc, "connection.end", "the event could not be written");
-    }
-    rc = cw_patient_key(m, db, patient, 0, &key, err);
-    if (rc == CW_OK) {
-        enum cw_event_kind kind =
-            status == CW_CONNECTION_EXPIRED ? CW_EVENT_CONNECTION_EXPIRED : CW_EVENT_TOKEN_REFRESH_FAILED;
-        rc = cw_event_write(db, org, patient, &key, kind, id.ulid, cw_str_span(&payload), err);
-    }
-    return rc;
-}
-
 static enum cw_code end_locked(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor,
                                const struct cw_value *row, struct cw_connection_id id,
                                enum cw_connection_status status, const char *failure_code, struct cw_err *err)
@@ -344,7 +298,16 @@ static enum cw_code end_locked(struct cw_model *m, struct cw_db *db, const struc
         rc = cw_db_exec(db, &q_forget_tokens, id_param, NULL, err);
     }
     if (rc == CW_OK) {
-        rc = end_event(m, db, row, id, status, failure_code, now_us, err);
+        struct connection_fact fact = {
+            .kind = status == CW_CONNECTION_EXPIRED ? CW_EVENT_CONNECTION_EXPIRED : CW_EVENT_TOKEN_REFRESH_FAILED,
+            .status = status,
+            .failure_code = failure_code,
+            .failure_us = now_us,
+        };
+        rc = connection_tell(m, db, id, &fact, err);
+    }
+    if (rc == CW_OK && status == CW_CONNECTION_REFRESH_FAILED) {
+        rc = connection_trouble(db, id, now_us, err);
     }
     if (rc == CW_OK) {
         struct cw_audit_row audit = { .org = { cw_value_id(&row[1]) },

@@ -77,6 +77,12 @@ const char *cw_event_name(enum cw_event_kind kind)
         return "connection.activated";
     case CW_EVENT_CONNECTION_EXPIRED:
         return "connection.expired";
+    case CW_EVENT_CONNECTION_RECOVERED:
+        return "connection.recovered";
+    case CW_EVENT_CONNECTION_EXPIRING:
+        return "connection.expiring";
+    case CW_EVENT_REFRESH_DELAYED:
+        return "connection.refresh_delayed";
     case CW_EVENT__COUNT:
         break;
     }

@@ -12,6 +12,9 @@ enum cw_event_kind {
     CW_EVENT_SYNC_FAILED = 4,             /* records.sync.failed */
     CW_EVENT_CONNECTION_ACTIVATED = 5,    /* connection.activated (extension) */
     CW_EVENT_CONNECTION_EXPIRED = 6,      /* connection.expired (extension) */
+    CW_EVENT_CONNECTION_RECOVERED = 7,    /* connection.recovered (extension): works again after a failure that was told */
+    CW_EVENT_CONNECTION_EXPIRING = 8,     /* connection.expiring (extension): 14, 7 and 1 days before a known end */
+    CW_EVENT_REFRESH_DELAYED = 9,         /* connection.refresh_delayed (extension): failing for a day, and still active */
     CW_EVENT__COUNT
 };
 const char *cw_event_name(enum cw_event_kind kind) CW_RETURNS_NONNULL;

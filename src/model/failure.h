@@ -41,6 +41,7 @@
 /* A connection's end. */
 #define CW_FAIL_REFRESH_REFUSED "refresh_refused"               /* a well-formed invalid_grant */
 #define CW_FAIL_LOST_ROTATION "lost_rotation"                   /* the same, after an answer that never came */
+#define CW_FAIL_PATIENT_CHANGED "patient_changed"               /* a refresh answered for another patient */
 #define CW_FAIL_ACCESS_ENDED "access_ended"                     /* one-time access: no refresh token came */
 /* A pull's end. */
 #define CW_FAIL_GRANT_ENDED "grant_ended"

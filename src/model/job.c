@@ -59,11 +59,19 @@ static const struct cw_query q_job_release = {
     .columns = "",
 };
 /* A crash is no try of its own: what a dead process held starts again with the count it had. */
-static const struct cw_query q_job_free_owner = {
-    .name = "job.free_owner",
+static const struct cw_query q_job_take_back = {
+    .name = "job.take_back",
     .sql = "UPDATE job SET ready_at = ?, lease_owner = NULL, lease_until = NULL, fence = fence + 1,"
-           " tries = GREATEST(tries, 1) - 1 WHERE lease_until > '1970-01-01' AND lease_owner = ?",
-    .params = "tb",
+           " tries = GREATEST(tries, 1) - 1 WHERE lease_until > '1970-01-01' AND LEFT(lease_owner, ?) = ?"
+           " AND lease_owner <> ?",
+    .params = "tibb",
+    .columns = "",
+};
+static const struct cw_query q_duty_take_back = {
+    .name = "duty.take_back",
+    .sql = "UPDATE duty SET lease_owner = NULL, lease_until = NULL, fence = fence + 1"
+           " WHERE LEFT(lease_owner, ?) = ? AND lease_owner <> ?",
+    .params = "ibb",
     .columns = "",
 };
 static const struct cw_query q_job_free_expired = {
@@ -221,13 +229,16 @@ enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct 
     return rc == CW_OK && affected == 0 ? lost(err) : rc;
 }
 
-enum cw_code cw_job_free_owner(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err)
+enum cw_code cw_job_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err)
 {
-    struct cw_value params[] = { cw_v_time(cw_now_us()), cw_v_bytes(cw_span_cstr(owner)) };
+    struct cw_span name = cw_span_cstr(owner);
+    struct cw_span family = cw_span_upto(name, cw_span_find(name, '/') + 1);
+    struct cw_value params[] = { cw_v_time(cw_now_us()), cw_v_int((int64_t)family.len), cw_v_bytes(family),
+                                 cw_v_bytes(name) };
     uint64_t affected = 0;
-    enum cw_code rc = run(m, &q_job_free_owner, params, &affected, err);
+    enum cw_code rc = run(m, &q_job_take_back, params, &affected, err);
     *ret_count = (unsigned)affected;
-    return rc;
+    return rc == CW_OK ? run(m, &q_duty_take_back, params + 1, NULL, err) : rc;
 }
 
 enum cw_code cw_job_free_expired(struct cw_model *m, unsigned *ret_count, struct cw_err *err)

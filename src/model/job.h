@@ -34,9 +34,9 @@ enum cw_code cw_job_finish(struct cw_db *db, const struct cw_job *job, struct cw
 /* Gives it back, to be claimed at ready_us. */
 enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
                             struct cw_err *err) CW_MUST_USE;
-/* At start: what a dead process of this very owner name still held is free at once (the caller holds the node's lock file). And the janitor: leases
- * that have run out, whoever held them. */
-enum cw_code cw_job_free_owner(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+/* At start: jobs and duties of other processes of our family ("family/process"; the caller holds its lock file, so they are dead) are free at once. */
+enum cw_code cw_job_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+/* The janitor: leases that have run out, whoever held them. */
 enum cw_code cw_job_free_expired(struct cw_model *m, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
 
 /* A named duty that one node does at a time ("janitor"): takes or keeps its lease. *ret_mine false: another node has it. */

@@ -64,6 +64,8 @@ enum cw_config_key {
     CW_CONF_DIGEST_THREADS,      /* digest_threads: default 0 = one a core */
     CW_CONF_PULL_COUNT,          /* page_size: _count asked for, default 50 */
     CW_CONF_LEASE_MS,            /* lease_ms: default 15000 */
+    CW_CONF_KEEP_PER_HOST,       /* keep_alive_per_host: default 2 */
+    CW_CONF_KEEP_PER_MINUTE,     /* keep_alive_per_minute: default 120 */
     /* [privacy] */
     CW_CONF_IDENTIFIER_SYSTEM,   /* identifier_system: default urn:chartway:patient-id */
     CW_CONF_TOMBSTONE_JOURNAL,   /* tombstone_journal: default $state_dir/tombstones.journal */

@@ -93,6 +93,10 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
         "Entries asked for in a page (_count)." },
     [CW_CONF_LEASE_MS] = { "scheduler", "lease_ms", CONFIG_INT, false, 1000, 600000, "15000", NULL, NULL,
         "After this long without renewal, work is another's." },
+    [CW_CONF_KEEP_PER_HOST] = { "scheduler", "keep_alive_per_host", CONFIG_INT, false, 1, 64, "2", NULL, NULL,
+        "Parallel refreshes of idle grants at one host." },
+    [CW_CONF_KEEP_PER_MINUTE] = { "scheduler", "keep_alive_per_minute", CONFIG_INT, false, 1, 60000, "120", NULL, NULL,
+        "Refreshes of idle grants a minute at one host; a vendor profile's rate_per_min may be less." },
 
     [CW_CONF_IDENTIFIER_SYSTEM] = { "privacy", "identifier_system", CONFIG_TEXT, false, 1, 255, "urn:chartway:patient-id", NULL, NULL,
         "System of the identifier that a served Patient carries." },

@@ -6,11 +6,7 @@
 #include "config.h"
 #include "scheduler/scheduler.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "os/log.h"
@@ -18,7 +14,7 @@
 
 #define SMALL_STACK (512u * 1024u)
 #define DIGESTERS_MAX 64
-#define THREADS_MAX (CW_PREPARERS + DIGESTERS_MAX + 3)
+#define THREADS_MAX (CW_PREPARERS + CW_KEEPERS + DIGESTERS_MAX + 3)
 
 struct threads {
     pthread_t ids[THREADS_MAX];
@@ -34,21 +30,6 @@ static bool spawn(struct threads *threads, void *(*fn)(void *), struct scheduler
     pthread_attr_destroy(&attr);
     threads->count += error == 0;
     return error == 0;
-}
-
-static enum cw_code lock_node(const struct cw_config *config, const char *node, struct cw_err *err)
-{
-    char path[512];
-    (void)snprintf(path, sizeof path, "%s/scheduler-%s.lock", cw_config_text(config, CW_CONF_STATE_DIR), node);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-    if (fd < 0) {
-        return cw_err_sys(err, CW_E_IO, errno, "scheduler", "the lock file in state_dir cannot be opened");
-    }
-    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        close(fd);
-        return cw_err_set(err, CW_E_CONFIG, "scheduler", "another scheduler of this node runs already");
-    }
-    return CW_OK; /* held, by the open descriptor, until the process ends */
 }
 
 static unsigned digesters(const struct cw_config *config)
@@ -76,18 +57,18 @@ static void init_sync(struct scheduler *s)
 static enum cw_code open_all(struct scheduler *s, struct cw_err *err)
 {
     const struct cw_config *config = s->config;
-    s->owner = cw_config_text(config, CW_CONF_NODE);
-    s->actor = (struct cw_actor){ .kind = CW_ACTOR_SCHEDULER, .name = s->owner };
+    s->node = cw_config_text(config, CW_CONF_NODE);
+    s->actor = (struct cw_actor){ .kind = CW_ACTOR_SCHEDULER, .name = s->node };
     s->lease_us = cw_config_int(config, CW_CONF_LEASE_MS) * 1000;
     s->per_connection = (unsigned)cw_config_int(config, CW_CONF_PULL_PER_CONNECTION);
     s->per_host = (unsigned)cw_config_int(config, CW_CONF_PULL_PER_HOST);
     s->total = (unsigned)cw_config_int(config, CW_CONF_PULL_TOTAL);
     s->byte_budget = (uint64_t)cw_config_int(config, CW_CONF_PULL_BYTES);
     s->page_size = (int)cw_config_int(config, CW_CONF_PULL_COUNT);
-    enum cw_code rc = lock_node(config, s->owner, err);
+    enum cw_code rc = owner_take(cw_config_text(config, CW_CONF_STATE_DIR), s->node, s->owner, err);
     if (rc == CW_OK) {
-        /* A digester holds one connection, a preparer now and then one; dispatcher, sequencer and upkeep one each. */
-        rc = cw_model_init(&s->model, config, digesters(config) + 8, err);
+        /* A digester holds one connection, a preparer or a keeper now and then one; dispatcher, sequencer and upkeep one each. */
+        rc = cw_model_init(&s->model, config, digesters(config) + CW_KEEPERS / 2 + 8, err);
     }
     if (rc == CW_OK) {
         rc = cw_profiles_load(cw_config_text(config, CW_CONF_VENDORS_DIR), &s->profiles, err);
@@ -95,12 +76,16 @@ static enum cw_code open_all(struct scheduler *s, struct cw_err *err)
     if (rc == CW_OK) {
         rc = cw_http_multi_new(config, &s->multi, err);
     }
-    unsigned freed = 0;
+    unsigned freed = 0, refreshes = 0;
     if (rc == CW_OK) {
-        rc = cw_job_free_owner(&s->model, s->owner, &freed, err);
+        rc = cw_job_take_back(&s->model, s->owner, &freed, err);
     }
     if (rc == CW_OK) {
-        cw_log(CW_LOG_INFO, "scheduler.started", CW_INT("resumed", freed), CW_INT("digesters", digesters(config)));
+        rc = cw_refresh_take_back(&s->model, s->owner, &refreshes, err);
+    }
+    if (rc == CW_OK) {
+        cw_log(CW_LOG_INFO, "scheduler.started", CW_INT("resumed", freed), CW_INT("refreshes", refreshes),
+               CW_INT("digesters", digesters(config)));
     }
     return rc;
 }
@@ -119,6 +104,9 @@ static void work(struct scheduler *s)
     bool up = spawn(&fetcher, fetcher_main, s) && spawn(&others, sequencer_main, s) && spawn(&others, upkeep_main, s);
     for (int i = 0; up && i < CW_PREPARERS; i++) {
         up = spawn(&others, preparer_main, s);
+    }
+    for (int i = 0; up && i < CW_KEEPERS; i++) {
+        up = spawn(&others, keeper_main, s);
     }
     for (unsigned i = 0; up && i < digesters(s->config); i++) {
         up = spawn(&digest, digester_main, s);

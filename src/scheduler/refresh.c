@@ -8,22 +8,36 @@
 
 bool token_is_due(const struct run *run, int64_t now_us)
 {
-    return cw_token_is_due(run->token_obtained_us, run->token_expires_us, now_us);
+    bool held_off = now_us < run->renew_after_us && now_us < run->token_expires_us;
+    return !held_off && cw_token_is_due(run->token_obtained_us, run->token_expires_us, now_us);
 }
 
 static void note(const struct cw_renewal_note *note)
 {
-    if (note->fault != NULL) {
-        cw_log(CW_LOG_WARNING, "token.refresh_not_noted", CW_ID("connection", CW_PREFIX_CONNECTION, note->connection),
-               CW_ERR(note->fault));
-        return;
-    }
-    cw_log(note->outcome == CW_TOKEN_OK ? CW_LOG_INFO : CW_LOG_WARNING, "token.refresh",
-           CW_ID("connection", CW_PREFIX_CONNECTION, note->connection),
-           CW_LIT("outcome", cw_token_outcome_name(note->outcome)), CW_INT("status", note->status));
-    if (note->outcome == CW_TOKEN_INVALID_CLIENT) {
+    switch (note->event) {
+    case CW_RENEWAL_ASKED:
+        cw_log(note->outcome == CW_TOKEN_OK ? CW_LOG_INFO : CW_LOG_WARNING, "token.refresh",
+               CW_ID("connection", CW_PREFIX_CONNECTION, note->connection),
+               CW_LIT("outcome", cw_token_outcome_name(note->outcome)), CW_INT("status", note->status));
+        break;
+    case CW_RENEWAL_NOT_WRITTEN:
+        cw_log(CW_LOG_WARNING, "token.refresh_not_written",
+               CW_ID("connection", CW_PREFIX_CONNECTION, note->connection), CW_ERR(note->fault));
+        break;
+    case CW_RENEWAL_CLIENT_REJECTED: /* somebody must act: every connection of the registration waits */
         cw_log(CW_LOG_ERR, "registration.client_rejected",
                CW_ID("registration", CW_PREFIX_REGISTRATION, note->registration));
+        break;
+    case CW_RENEWAL_CLIENT_ACCEPTED:
+        cw_log(CW_LOG_INFO, "registration.client_accepted",
+               CW_ID("registration", CW_PREFIX_REGISTRATION, note->registration));
+        break;
+    case CW_RENEWAL_ENDED:
+        cw_log(CW_LOG_INFO, "connection.grant_ended", CW_ID("connection", CW_PREFIX_CONNECTION, note->connection));
+        break;
+    case CW_RENEWAL_NOT_OFFERED:
+        cw_log(CW_LOG_WARNING, "connection.one_time", CW_ID("connection", CW_PREFIX_CONNECTION, note->connection));
+        break;
     }
 }
 
@@ -40,10 +54,12 @@ enum cw_code refresh_token(struct scheduler *s, struct cw_http *http, struct run
     struct cw_renewal renewal = { .connection = run->connection.id, .refused_version = run->refused_version };
     struct cw_grant grant = { 0 };
     enum cw_code rc = cw_renew(&renewer, http, &renewal, &grant, err);
+    pthread_mutex_lock(&s->lock);
+    run->renew_after_us = renewal.retry_us;
     if (rc != CW_OK) {
+        pthread_mutex_unlock(&s->lock);
         return rc;
     }
-    pthread_mutex_lock(&s->lock);
     rc = cw_secret_set(&run->token, cw_secret_span(&grant.access));
     run->token_version = grant.version;
     run->token_obtained_us = grant.obtained_us;

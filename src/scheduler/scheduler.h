@@ -23,6 +23,7 @@
 #include "model/connection.h"
 #include "model/job.h"
 #include "model/pull.h"
+#include "model/refresh.h"
 #include "net/http.h"
 #include "net/url.h"
 #include "scheduler/budget.h"
@@ -31,6 +32,7 @@
 #include "smart/profile.h"
 #include "smart/renewal.h"
 
+#define CW_KEEPERS 8                  /* threads of the keep-alive */
 #define CW_RUNS_MAX 1024              /* pulls in flight in one process */
 #define CW_PREPARERS 16               /* they wait, mostly */
 #define CW_PREPARE_PER_HOST 2         /* so that one hanging hospital takes two of them at most */
@@ -45,6 +47,10 @@ struct host {
     unsigned running;                 /* fetches in flight */
     unsigned preparing;
     int64_t quiet_until_us;           /* Retry-After: nobody asks before */
+    unsigned keeping;                 /* refreshes of the keep-alive in flight */
+    unsigned keep_faults;             /* of it, in a row: the host did not answer */
+    int64_t keep_next_us;             /* the next of them starts then at the earliest */
+    int64_t keep_slot_us;             /* the last time that was given to one that had to wait */
     unsigned faults;                  /* in a row: timeouts and refusals of the whole server */
     struct budget budget;             /* what the profiles of its runs allow in a minute, refreshes included */
     struct host *next;
@@ -87,6 +93,7 @@ struct run {
     struct cw_secret token;
     uint32_t token_version;
     int64_t token_expires_us, token_obtained_us;
+    int64_t renew_after_us;           /* a refresh failed: the next makes sense then; 0: not told */
     uint32_t refused_version;         /* a 401 came while this version was in use */
     const char *accept, *document_accept; /* what this server was found to take; NULL: the profile's */
     bool documents_over;              /* the server gives no more documents today */
@@ -132,7 +139,8 @@ struct scheduler {
     const struct cw_config *config;
     struct cw_model model;
     struct cw_profiles *profiles;
-    const char *owner;                /* this node's name in leases */
+    char owner[CW_OWNER_MAX + 1];     /* in leases: this process, and no other that ever was */
+    const char *node;
     struct cw_actor actor;
     int64_t lease_us;
     unsigned per_connection, per_host, total;
@@ -145,6 +153,7 @@ struct scheduler {
     struct run *runs;
     unsigned run_count;
     struct host *hosts;
+    int64_t keep_idle_until_us;       /* nothing was due: nobody looks before; monotonic */
     unsigned fetching;
     uint64_t bytes;                   /* reserved or held by pages */
 
@@ -183,6 +192,12 @@ enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err);
 enum cw_code refresh_token(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err);
 bool token_is_due(const struct run *run, int64_t now_us);
 struct cw_renewer renewer_of(struct scheduler *s);
+
+/* owner.c: takes the node's lock file and makes the process' name in leases. CW_E_CONFIG: another scheduler of this node runs. */
+enum cw_code owner_take(const char *state_dir, const char *node, char ret[CW_OWNER_MAX + 1], struct cw_err *err);
+
+/* keeper.c: grants that are due without a pull. */
+void *keeper_main(void *scheduler);
 
 /* upkeep.c */
 void *sequencer_main(void *scheduler);

@@ -10,6 +10,7 @@
 #include "model/attempt.h"
 #include "model/event.h"
 #include "model/signing.h"
+#include "model/keep_alive.h"
 #include "os/log.h"
 #include "os/sys.h"
 
@@ -93,6 +94,7 @@ static void sweep(struct scheduler *s)
     } sweeps[] = {
         { "attempts", cw_attempt_sweep },
         { "sessions", cw_session_expire_due },
+        { "ends", cw_ends_sweep },
         { "leases", free_expired },
         { "signing_keys", cw_signing_sweep },
     };

@@ -20,7 +20,7 @@
 static struct cw_test_db test;
 static struct cw_model m;
 static struct cw_arena *arena;
-static const struct cw_actor actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node" };
+static const struct cw_actor actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node/1" };
 
 /* One connected patient, fresh for each test. */
 static struct cw_org_id org;
@@ -83,7 +83,7 @@ static void setup(void)
     arena = cw_arena_new((size_t)32 * 1024 * 1024);
     must(cw_org_create(&m, &actor, cw_span_cstr(name), CW_ENV_SANDBOX, &org, &err), &err);
     must(cw_tx_pool(m.pool, connect_tx, NULL, &err), &err);
-    claim_one("node");
+    claim_one("node/1");
 }
 
 static void teardown(void)
@@ -100,7 +100,7 @@ static struct cw_task_new searches[] = {
 static void plan(void)
 {
     struct cw_err err = { 0 };
-    must(cw_pull_plan(&m, "node", &job, pull, CW_SPAN("[]"), searches, CW_ARRAY_LEN(searches), &err), &err);
+    must(cw_pull_plan(&m, "node/1", &job, pull, CW_SPAN("[]"), searches, CW_ARRAY_LEN(searches), &err), &err);
 }
 
 static struct cw_waiting waiting(void)
@@ -169,7 +169,7 @@ START_TEST(a_page_is_stored_once)
     plan();
     struct cw_page_result result;
     struct cw_record_batch *batch = batch_of(bodies, ids, 3);
-    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node", &result), CW_OK);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node/1", &result), CW_OK);
     ck_assert_uint_eq(result.stored, 3);
     cw_record_batch_free(batch);
 
@@ -179,7 +179,7 @@ START_TEST(a_page_is_stored_once)
                                          "{\"resourceType\":\"Observation\",\"id\":\"d\"}" };
     static const char *const again_ids[] = { "a", "b", "d" };
     batch = batch_of(again, again_ids, 3);
-    ck_assert_int_eq(commit(batch, "https://h.test/2", NULL, "node", &result), CW_OK);
+    ck_assert_int_eq(commit(batch, "https://h.test/2", NULL, "node/1", &result), CW_OK);
     ck_assert_uint_eq(result.stored, 2);
     ck_assert_uint_eq(result.unchanged, 1);
     cw_record_batch_free(batch);
@@ -203,7 +203,7 @@ START_TEST(pages_walk_both_ways)
     plan();
     struct cw_page_result result;
     struct cw_record_batch *batch = batch_of(bodies, ids, 3);
-    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node", &result), CW_OK);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node/1", &result), CW_OK);
     cw_record_batch_free(batch);
     struct cw_record *records;
     bool more;
@@ -232,7 +232,7 @@ START_TEST(a_lost_lease_changes_nothing)
     plan();
     struct cw_err err = { 0 };
     unsigned freed;
-    must(cw_job_free_owner(&m, "node", &freed, &err), &err);
+    must(cw_job_take_back(&m, "node/2", &freed, &err), &err);
     ck_assert_uint_eq(freed, 1);
     struct cw_job old = job;
     claim_one("other");
@@ -241,9 +241,9 @@ START_TEST(a_lost_lease_changes_nothing)
     job = old;
     struct cw_record_batch *batch = batch_of(bodies, ids, 3);
     struct cw_page_result result;
-    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node", &result), CW_E_CONFLICT);
-    ck_assert_int_eq(cw_job_renew(&m, "node", &old, CW_SECOND_US, &err), CW_E_CONFLICT);
-    ck_assert_int_eq(cw_pull_end(&m, "node", &old, pull, &(struct cw_pull_ending){ .status = CW_PULL_COMPLETE, .receipt_json = CW_SPAN("{}") }, &err), CW_E_CONFLICT);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", NULL, "node/1", &result), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_job_renew(&m, "node/1", &old, CW_SECOND_US, &err), CW_E_CONFLICT);
+    ck_assert_int_eq(cw_pull_end(&m, "node/1", &old, pull, &(struct cw_pull_ending){ .status = CW_PULL_COMPLETE, .receipt_json = CW_SPAN("{}") }, &err), CW_E_CONFLICT);
     struct cw_record *records;
     bool more;
     ck_assert_uint_eq(list((struct cw_record_filter){ .limit = 10 }, &records, &more), 0);
@@ -259,9 +259,9 @@ START_TEST(a_next_that_comes_back_ends_the_search)
     plan();
     struct cw_page_result result;
     struct cw_record_batch *batch = batch_of(bodies, ids, 1);
-    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node", &result), CW_OK);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node/1", &result), CW_OK);
     ck_assert(!result.loop);
-    ck_assert_int_eq(commit(batch, "https://h.test/2", "https://h.test/1", "node", &result), CW_OK);
+    ck_assert_int_eq(commit(batch, "https://h.test/2", "https://h.test/1", "node/1", &result), CW_OK);
     ck_assert(result.loop);
     cw_record_batch_free(batch);
     struct cw_err err = { 0 };
@@ -282,12 +282,12 @@ START_TEST(failures_wait_restart_and_end)
     struct cw_err err = { 0 };
     struct cw_page_result result;
     struct cw_record_batch *batch = batch_of(bodies, ids, 1);
-    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node", &result), CW_OK);
+    ck_assert_int_eq(commit(batch, "https://h.test/1", "https://h.test/2", "node/1", &result), CW_OK);
     cw_record_batch_free(batch);
     struct cw_waiting tasks = waiting();
     ck_assert(cw_span_eq_cstr(tasks.tasks[0].url, "https://h.test/2"));
     ck_assert(!tasks.tasks[0].first_page);
-    struct cw_task_failure failure = { .owner = "node", .job = &job, .pull = pull, .task = tasks.tasks[0].id,
+    struct cw_task_failure failure = { .owner = "node/1", .job = &job, .pull = pull, .task = tasks.tasks[0].id,
                                        .code = "rate_limited", .http_status = 429,
                                        .retry_at_us = cw_now_us() + CW_HOUR_US };
     must(cw_pull_task_failed(&m, &failure, &err), &err);
@@ -313,7 +313,7 @@ START_TEST(what_is_not_asked_costs_no_request)
 {
     plan();
     struct cw_err err = { 0 };
-    struct cw_task_failure failure = { .owner = "node", .job = &job, .pull = pull, .task = waiting().tasks[0].id,
+    struct cw_task_failure failure = { .owner = "node/1", .job = &job, .pull = pull, .task = waiting().tasks[0].id,
                                        .code = "access_withheld", .not_asked = true };
     must(cw_pull_task_failed(&m, &failure, &err), &err);
     struct cw_pull ended;
@@ -362,7 +362,7 @@ START_TEST(an_older_version_on_a_later_page_is_passed_over)
         struct cw_record_batch *batch = version_of(rows[i].body, rows[i].updated_s * CW_SECOND_US, since_us);
         (void)snprintf(url, sizeof url, "https://h.test/%zu", i);
         (void)snprintf(next, sizeof next, "https://h.test/%zu", i + 1);
-        ck_assert_int_eq(commit(batch, url, next, "node", &result), CW_OK);
+        ck_assert_int_eq(commit(batch, url, next, "node/1", &result), CW_OK);
         ck_assert_msg(result.stored == rows[i].stored, "row %zu", i);
         cw_record_batch_free(batch);
     }
@@ -382,7 +382,7 @@ static unsigned documents_wanted(const char *body, const char *url)
         { .kind = CW_TASK_DOCUMENT, .resource_type = "Binary", .ordinal = 100000, .url = CW_SPAN("https://h.test/file/2"),
           .parent_type = CW_SPAN("Observation"), .parent_id = CW_SPAN("a") },
     };
-    struct cw_page_commit page = { .owner = "node", .job = &job, .pull = pull, .task = before.tasks[0].id, .records = batch,
+    struct cw_page_commit page = { .owner = "node/1", .job = &job, .pull = pull, .task = before.tasks[0].id, .records = batch,
                                    .page_url = cw_span_cstr(url), .next_url = CW_SPAN("https://h.test/next"), .total = -1,
                                    .endpoint = connection.endpoint, .found = found, .found_count = 2 };
     must(cw_pull_commit_page(&m, &page, &result, &err), &err);
@@ -424,7 +424,7 @@ START_TEST(the_next_pull_can_wait_for_another_day)
     plan();
     struct cw_err err = { 0 };
     struct cw_pull_ending ending = { .status = CW_PULL_PARTIAL, .receipt_json = CW_SPAN("{}"), .again_us = cw_now_us() + CW_DAY_US };
-    must(cw_pull_end(&m, "node", &job, pull, &ending, &err), &err);
+    must(cw_pull_end(&m, "node/1", &job, pull, &ending, &err), &err);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job WHERE ready_at > UTC_TIMESTAMP() + INTERVAL 23 HOUR"), 1);
     struct cw_pull *pulls;
     size_t count = 0;
@@ -435,13 +435,13 @@ START_TEST(the_next_pull_can_wait_for_another_day)
     ck_assert_int_eq(pulls[1].status, CW_PULL_PARTIAL);
     ck_assert(cw_ulid_eq(pulls[0].connection.ulid, connection.id.ulid) && cw_ulid_eq(pulls[0].endpoint.ulid, connection.endpoint.ulid));
     struct cw_job none;
-    must(cw_job_claim(&m, "node", CW_SECOND_US, 1, &none, &count, &err), &err);
+    must(cw_job_claim(&m, "node/1", CW_SECOND_US, 1, &none, &count, &err), &err);
     ck_assert_uint_eq(count, 0);
     unsigned started = 0;
     must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &started, &err), &err);
     ck_assert_uint_eq(started, 1);
     pull = pulls[0].id;
-    claim_one("node");
+    claim_one("node/1");
     must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &started, &err), &err);
     ck_assert_uint_eq(started, 0); /* it runs */
 }
@@ -469,7 +469,7 @@ START_TEST(found_tasks_are_made_once)
         { .kind = CW_TASK_REFERENCE, .resource_type = "Medication", .ordinal = 100000, .url = CW_SPAN("https://h.test/fhir/Medication/1") },
         { .kind = CW_TASK_REFERENCE, .resource_type = "Medication", .ordinal = 100000, .url = CW_SPAN("https://h.test/fhir/Medication/1") },
     };
-    struct cw_page_commit page = { .owner = "node", .job = &job, .pull = pull, .task = waiting().tasks[0].id,
+    struct cw_page_commit page = { .owner = "node/1", .job = &job, .pull = pull, .task = waiting().tasks[0].id,
                                    .records = batch, .page_url = CW_SPAN("https://h.test/1"), .total = -1,
                                    .found = found, .found_count = 2 };
     struct cw_page_result result;
@@ -490,8 +490,8 @@ START_TEST(the_end_is_told_once)
     (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM event WHERE kind = %d", CW_EVENT_SYNC_COMPLETED);
     int64_t before = cw_test_db_number(&test, sql);
     struct cw_pull_ending ending = { .status = CW_PULL_COMPLETE, .receipt_json = CW_SPAN("{\"secret\":1}") };
-    must(cw_pull_end(&m, "node", &job, pull, &ending, &err), &err);
-    ck_assert_int_eq(cw_pull_end(&m, "node", &job, pull, &ending, &err), CW_E_CONFLICT);
+    must(cw_pull_end(&m, "node/1", &job, pull, &ending, &err), &err);
+    ck_assert_int_eq(cw_pull_end(&m, "node/1", &job, pull, &ending, &err), CW_E_CONFLICT);
     ck_assert_int_eq(cw_test_db_number(&test, sql), before + 1);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull WHERE receipt_sealed LIKE '%secret%'"), 0);
@@ -501,42 +501,6 @@ START_TEST(the_end_is_told_once)
     must(cw_pull_start_patient(&m, &actor, org, CW_SPAN("user_42"), &count, &err), &err);
     ck_assert_uint_eq(count, 0); /* one waits already */
     ck_assert_int_eq(cw_pull_start_patient(&m, &actor, org, CW_SPAN("nobody"), &count, &err), CW_E_NOT_FOUND);
-}
-END_TEST
-
-START_TEST(one_refresher_wins)
-{
-    struct cw_err err = { 0 };
-    struct cw_refresh_lease lease, second;
-    struct cw_grant grant = { 0 }, other = { 0 };
-    must(cw_refresh_begin(&m, "node", connection.id, 1, &lease, &grant, &err), &err);
-    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-1"));
-    ck_assert_uint_eq(grant.refresh_tries, 1);
-    ck_assert_int_eq(cw_refresh_begin(&m, "other", connection.id, 1, &second, &other, &err), CW_E_CONFLICT);
-    struct cw_refreshed tokens = { .access_token = CW_SPAN("access-2"), .refresh_token = CW_SPAN("refresh-2"),
-                                   .obtained_us = cw_now_us(), .expires_us = cw_now_us() + CW_HOUR_US };
-    must(cw_refresh_commit(&m, &lease, &tokens, &err), &err);
-    ck_assert_int_eq(cw_refresh_commit(&m, &lease, &tokens, &err), CW_E_CONFLICT);
-    ck_assert_int_eq(cw_refresh_begin(&m, "other", connection.id, 1, &second, &other, &err), CW_E_STATE);
-    cw_grant_release(&grant);
-    must(cw_grant_get(&m, connection.id, &grant, &err), &err);
-    ck_assert_uint_eq(grant.version, 2);
-    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.access), "access-2"));
-    cw_grant_release(&grant);
-
-    /* No refresh token in the answer: the old one stays (RFC 6749 section 6). */
-    must(cw_refresh_begin(&m, "node", connection.id, 2, &lease, &grant, &err), &err);
-    cw_grant_release(&grant);
-    tokens.refresh_token = (struct cw_span){ NULL, 0 };
-    must(cw_refresh_commit(&m, &lease, &tokens, &err), &err);
-    must(cw_refresh_begin(&m, "node", connection.id, 3, &lease, &grant, &err), &err);
-    ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-2"));
-    cw_grant_release(&grant);
-    must(cw_refresh_dead(&m, &actor, &lease, "refresh_refused", &err), &err);
-    ck_assert_int_eq(cw_grant_get(&m, connection.id, &grant, &err), CW_E_NOT_FOUND);
-    must(cw_connection_get(&m, connection.id, arena, &connection, &err), &err);
-    ck_assert_int_eq(connection.status, CW_CONNECTION_REFRESH_FAILED);
-    ck_assert_int_eq(cw_refresh_dead(&m, &actor, &lease, "refresh_refused", &err), CW_E_CONFLICT);
 }
 END_TEST
 
@@ -558,7 +522,6 @@ static Suite *suite(void)
     tcase_add_test(t, the_next_pull_can_wait_for_another_day);
     tcase_add_test(t, a_merged_patient_is_asked_for_by_the_new_id);
     tcase_add_test(t, the_end_is_told_once);
-    tcase_add_test(t, one_refresher_wins);
     suite_add_tcase(s, t);
     return s;
 }

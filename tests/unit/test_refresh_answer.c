@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Each kind of answer that a token endpoint gives to a refresh, and what comes of it. */
+#include "config.h"
+
+#include "tests/unit/test_refresh.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "tests/lib/net_fixture.h"
+
+#define m (&refresh_model)
+
+static struct script_server *server;
+static struct cw_http *http;
+static struct cw_err err;
+
+static void note(const struct cw_renewal_note *told)
+{
+    __atomic_add_fetch(&refresh_notes[told->event], 1, __ATOMIC_RELAXED);
+}
+
+static const struct cw_renewer *renewer(void)
+{
+    static struct cw_renewer by;
+    by = (struct cw_renewer){ .model = m, .profiles = refresh_profiles, .actor = &refresh_actor, .owner = "test/1",
+                              .note = note };
+    return &by;
+}
+
+/* A token endpoint with this script, and a connection whose access token is over. */
+static void begin_with(const struct script_answer *answers, size_t count, struct refresh_start start)
+{
+    server = script_server_start(answers, count);
+    http = net_fixture_http(server, "");
+    start.token_endpoint = script_server_url(server, "/token");
+    start.expires_in_us = start.expires_in_us == 0 ? -CW_SECOND_US : start.expires_in_us;
+    refresh_connect(start);
+}
+
+static void teardown(void)
+{
+    cw_http_free(http);
+    script_server_stop(server);
+    refresh_teardown();
+}
+
+/* Renews, and gives the access token that a request would use in `ret_access`. */
+static enum cw_code renew(struct cw_renewal wish, char ret_access[32])
+{
+    struct cw_grant grant = { 0 };
+    wish.connection = refresh_connection;
+    enum cw_code rc = cw_renew(renewer(), http, &wish, &grant, &err);
+    struct cw_span access = cw_secret_span(&grant.access);
+    (void)snprintf(ret_access, 32, "%.*s", (int)access.len, access.ptr == NULL ? "" : access.ptr);
+    cw_grant_release(&grant);
+    return rc;
+}
+
+#define NEW_TOKENS(n) "{\"access_token\":\"access-" n "\",\"refresh_token\":\"refresh-" n "\",\"expires_in\":3600}"
+
+START_TEST(new_tokens_are_kept)
+{
+    static const struct script_answer script[] = { { .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_str_eq(access, "access-2");
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_uint_eq(script_server_count(server), 1); /* it is good for a while */
+    ck_assert_ptr_nonnull(strstr(script_server_request(server, 0)->body, "refresh_token=refresh-1"));
+    ck_assert_int_eq(refresh_number("g.rotates"), 1);
+}
+END_TEST
+
+/* What each answer leaves of a connection whose access token is over. */
+static const struct row {
+    const char *name;
+    struct script_answer answer;
+    enum cw_code rc;
+    int status;                  /* of the connection afterwards */
+    bool counts;                 /* as a failure of the grant */
+    int64_t wait_least_s;        /* before anybody asks again; 0: nothing is said */
+} rows[] = {
+    { "400 invalid_grant", { .status = 400, .body = "{\"error\":\"invalid_grant\"}" }, CW_E_LIMITED, 1, true, 600 },
+    { "401 invalid_grant", { .status = 401, .body = "{\"error\":\"invalid_grant\"}" }, CW_E_LIMITED, 1, true, 600 },
+    { "invalid_grant in 200", { .status = 200, .body = "{\"error\":\"invalid_grant\"}" }, CW_E_LIMITED, 1, true, 600 },
+    { "invalid_grant in HTML", { .status = 400, .type = "text/html", .body = "<p>invalid_grant</p>" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "half of invalid_grant", { .status = 400, .body = "{\"error\":\"invalid_grant\"" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "invalid_client", { .status = 401, .body = "{\"error\":\"invalid_client\"}" }, CW_E_CONFIG, 1, false, 0 },
+    { "unauthorized_client", { .status = 400, .body = "{\"error\":\"unauthorized_client\"}" }, CW_E_EXPIRED, 3, false, 0 },
+    { "unsupported_grant_type", { .status = 400, .body = "{\"error\":\"unsupported_grant_type\"}" }, CW_E_EXPIRED, 3, false, 0 },
+    { "invalid_scope without a scope", { .status = 400, .body = "{\"error\":\"invalid_scope\"}" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "another OAuth error", { .status = 400, .body = "{\"error\":\"invalid_request\"}" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "bare 400", { .status = 400, .body = "" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "403 of a firewall", { .status = 403, .type = "text/html", .body = "<html>no</html>" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "408", { .status = 408, .body = "" }, CW_E_UNAVAILABLE, 1, true, 48 },
+    { "429 with Retry-After", { .status = 429, .headers = "Retry-After: 1800\r\n", .body = "" }, CW_E_UNAVAILABLE, 1, true, 1790 },
+    { "500", { .status = 500, .body = "oops" }, CW_E_UNAVAILABLE, 1, true, 48 },
+    { "503 with Retry-After", { .status = 503, .headers = "Retry-After: 300\r\n", .body = "" }, CW_E_UNAVAILABLE, 1, true, 290 },
+    { "server_error in 500", { .status = 500, .body = "{\"error\":\"server_error\"}" }, CW_E_UNAVAILABLE, 1, true, 48 },
+    { "DPoP", { .body = "{\"access_token\":\"a\",\"token_type\":\"DPoP\"}" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "no access token", { .body = "{\"refresh_token\":\"r\"}" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "another patient", { .body = "{\"access_token\":\"a\",\"refresh_token\":\"r\",\"patient\":\"up-2\"}" }, CW_E_AUTH, 4, false, 0 },
+    { "the same patient", { .body = "{\"access_token\":\"a\",\"refresh_token\":\"r\",\"patient\":\"up-1\"}" }, CW_OK, 1, false, 0 },
+};
+
+START_TEST(every_answer_has_its_consequence)
+{
+    const struct row *row = &rows[_i];
+    char access[32];
+    begin_with(&row->answer, 1, (struct refresh_start){ 0 });
+    enum cw_code rc = renew((struct cw_renewal){ 0 }, access);
+    ck_assert_msg(rc == row->rc, "%s: %s, not %s", row->name, cw_code_name(rc), cw_code_name(row->rc));
+    ck_assert_msg(refresh_number("c.status") == row->status, "%s: status %d", row->name, (int)refresh_number("c.status"));
+    ck_assert_uint_eq(script_server_count(server), 1);
+    if (row->status != CW_CONNECTION_ACTIVE) {
+        ck_assert_int_eq(refresh_number("g.version"), -1);
+        return;
+    }
+    ck_assert_msg(refresh_number("g.failures") == row->counts, "%s: %d failures", row->name, (int)refresh_number("g.failures"));
+    ck_assert_int_eq(refresh_number("g.lease_owner IS NULL AND g.refresh_started_at IS NULL AND g.refresh_tries = 0"), 1);
+    if (row->wait_least_s > 0) {
+        struct cw_refresh_lease lease;
+        ck_assert_int_eq(refresh_begin("a/1", 1, &lease), CW_E_LIMITED);
+        int64_t wait_us = lease.wait_until_us - cw_now_us();
+        ck_assert_msg(wait_us >= (row->wait_least_s - 2) * CW_SECOND_US, "%s: %lld", row->name, (long long)wait_us);
+    }
+}
+END_TEST
+
+START_TEST(a_changed_patient_has_a_code_of_its_own)
+{
+    static const struct script_answer script[] = { { .body = "{\"access_token\":\"a\",\"patient\":\"somebody-else\"}" } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_AUTH);
+    ck_assert_str_eq(access, "");
+    ck_assert_int_eq(refresh_number("c.failure_code = 'patient_changed'"), 1);
+    ck_assert_int_eq(refresh_events(CW_EVENT_TOKEN_REFRESH_FAILED), 1);
+}
+END_TEST
+
+START_TEST(a_lost_answer_is_asked_once_more)
+{
+    static const struct script_answer script[] = { { .cut_at = -1 }, { .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 2, (struct refresh_start){ 0 });
+    int64_t from_us = cw_monotonic_us();
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    int64_t took_us = cw_monotonic_us() - from_us;
+    ck_assert_str_eq(access, "access-2");
+    ck_assert(took_us >= 2 * CW_SECOND_US && took_us < 7 * CW_SECOND_US);
+    ck_assert_uint_eq(script_server_count(server), 2);
+    for (size_t i = 0; i < 2; i++) {
+        ck_assert_ptr_nonnull(strstr(script_server_request(server, i)->body, "refresh_token=refresh-1"));
+    }
+}
+END_TEST
+
+START_TEST(a_lost_answer_and_a_refusal_are_a_lost_rotation)
+{
+    static const struct script_answer script[] = { { .cut_at = -1 }, { .status = 400, .body = "{\"error\":\"invalid_grant\"}" } };
+    char access[32];
+    begin_with(script, 2, (struct refresh_start){ 0 });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_AUTH);
+    ck_assert_int_eq(refresh_number("c.failure_code = 'lost_rotation'"), 1);
+    ck_assert_uint_eq(script_server_count(server), 2);
+}
+END_TEST
+
+START_TEST(what_was_not_sent_is_not_lost)
+{
+    static const struct script_answer script[] = { { .keep = true, .body = "{}" } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    cw_test_db_sql(&refresh_test, "UPDATE connection SET pinned = REPLACE(pinned, '/token', '/elsewhere') WHERE 1");
+    script_server_stop(server);
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_UNAVAILABLE);
+    ck_assert_int_eq(refresh_number("g.refresh_started_at IS NULL AND g.refresh_tries = 0 AND g.failures = 1"), 1);
+    server = script_server_start(script, 1);
+}
+END_TEST
+
+START_TEST(the_scope_is_left_out_once_it_is_refused)
+{
+    static const struct script_answer script[] = { { .status = 400, .body = "{\"error\":\"invalid_scope\"}" },
+                                                   { .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 2, (struct refresh_start){ .profile = "athena" });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_str_eq(access, "access-2");
+    ck_assert_ptr_nonnull(strstr(script_server_request(server, 0)->body, "scope=patient"));
+    ck_assert_ptr_null(strstr(script_server_request(server, 1)->body, "scope="));
+}
+END_TEST
+
+START_TEST(a_rejected_client_concerns_no_grant_and_everybody)
+{
+    static const struct script_answer script[] = { { .status = 401, .body = "{\"error\":\"invalid_client\"}" },
+                                                   { .status = 401, .body = "{\"error\":\"invalid_client\"}" },
+                                                   { .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 3, (struct refresh_start){ 0 });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_CONFIG);
+    ck_assert_uint_eq(refresh_notes[CW_RENEWAL_CLIENT_REJECTED], 1);
+    struct cw_connection_id first = refresh_connection;
+    refresh_connect((struct refresh_start){ .expires_in_us = -CW_SECOND_US, .token_endpoint = script_server_url(server, "/token") });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_CONFIG); /* another connection of the registration */
+    ck_assert_uint_eq(script_server_count(server), 1);
+    cw_clock_shift_us(2 * CW_MINUTE_US);
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_CONFIG); /* the probe */
+    ck_assert_uint_eq(script_server_count(server), 2);
+    ck_assert_uint_eq(refresh_notes[CW_RENEWAL_CLIENT_REJECTED], 1); /* told at the edge */
+    cw_clock_shift_us(20 * CW_MINUTE_US);
+    refresh_connection = first;
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_uint_eq(refresh_notes[CW_RENEWAL_CLIENT_ACCEPTED], 1);
+    ck_assert_int_eq(cw_test_db_number(&refresh_test, "SELECT COUNT(*) FROM registration_breaker"), 0);
+    ck_assert_int_eq(cw_test_db_number(&refresh_test, "SELECT COUNT(*) FROM event"), 0);
+}
+END_TEST
+
+START_TEST(an_old_token_is_used_while_it_lives)
+{
+    static const struct script_answer script[] = { { .keep = true, .status = 503, .body = "" } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ .expires_in_us = 20 * CW_SECOND_US });
+    cw_clock_shift_us(12 * CW_SECOND_US); /* due, not over */
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_str_eq(access, "access-1");
+    ck_assert_uint_eq(script_server_count(server), 1);
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_uint_eq(script_server_count(server), 1);
+    ck_assert_int_eq(renew((struct cw_renewal){ .refused_version = 1 }, access), CW_E_LIMITED); /* but not after a 401 */
+}
+END_TEST
+
+START_TEST(the_keep_alive_refreshes_what_is_good)
+{
+    static const struct script_answer script[] = { { .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ .expires_in_us = CW_HOUR_US });
+    ck_assert_int_eq(renew((struct cw_renewal){ .aging_version = 1, .no_wait = true }, access), CW_OK);
+    ck_assert_str_eq(access, "access-2");
+    ck_assert_int_eq(renew((struct cw_renewal){ .aging_version = 1, .no_wait = true }, access), CW_OK); /* somebody was faster */
+    ck_assert_uint_eq(script_server_count(server), 1);
+}
+END_TEST
+
+START_TEST(a_gone_endpoint_is_to_be_discovered_again)
+{
+    static const struct script_answer script[] = { { .status = 404, .type = "text/html", .body = "<p>gone</p>" } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    cw_test_db_sql(&refresh_test, "INSERT INTO endpoint (id, environment, url, url_hash, created_at)"
+                                  " SELECT endpoint, 1, HEX(id), SUBSTRING(SHA2(id, 256), 1, 32), created_at FROM connection"
+                                  " ORDER BY created_at DESC, id DESC LIMIT 1");
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_UPSTREAM);
+    ck_assert_int_eq(refresh_number("(SELECT rediscover_at IS NOT NULL FROM endpoint e WHERE e.id = c.endpoint)"), 1);
+    ck_assert_int_eq(refresh_number("c.status"), CW_CONNECTION_ACTIVE);
+}
+END_TEST
+
+START_TEST(known_ends_are_read_from_the_answer)
+{
+    static const struct script_answer script[] = {
+        { .body = "{\"access_token\":\"a2\",\"refresh_token\":\"r2\",\"refresh_expires_in\":864000}" },
+        { .body = "{\"access_token\":\"a3\",\"refresh_token\":\"r3\",\"refresh_token_expires_in\":\"1728000\"}" },
+        { .body = "{\"access_token\":\"a4\",\"refresh_token\":\"r4\",\"access_grant_expiration\":\"2031-01-02 03:04:05Z\"}" },
+    };
+    char access[32];
+    begin_with(script, 3, (struct refresh_start){ 0 });
+    ck_assert_int_eq(renew((struct cw_renewal){ .refused_version = 1 }, access), CW_OK);
+    ck_assert_int_eq(refresh_number("ROUND(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), g.ends_at) / 86400)"), 10);
+    ck_assert_int_eq(refresh_number("g.ends_fixed"), 0);
+    ck_assert_int_eq(refresh_number("g.refresh_due_at < UTC_TIMESTAMP(3) + INTERVAL 5 DAY"), 1);
+    ck_assert_int_eq(renew((struct cw_renewal){ .refused_version = 2 }, access), CW_OK);
+    ck_assert_int_eq(refresh_number("ROUND(TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(3), g.ends_at) / 86400)"), 20);
+    ck_assert_int_eq(renew((struct cw_renewal){ .refused_version = 3 }, access), CW_OK);
+    ck_assert_int_eq(refresh_number("g.ends_at = '2031-01-02 03:04:05'"), 1);
+    ck_assert_int_eq(refresh_number("g.ends_fixed"), 1);
+}
+END_TEST
+
+struct racer {
+    struct cw_http *http;
+    enum cw_code rc;
+    char access[32];
+};
+
+static void *race(void *arg)
+{
+    struct racer *racer = arg;
+    struct cw_err ignored = { 0 };
+    struct cw_grant grant = { 0 };
+    struct cw_renewal wish = { .connection = refresh_connection };
+    racer->rc = cw_renew(renewer(), racer->http, &wish, &grant, &ignored);
+    struct cw_span access = cw_secret_span(&grant.access);
+    (void)snprintf(racer->access, sizeof racer->access, "%.*s", (int)access.len, access.ptr == NULL ? "" : access.ptr);
+    cw_grant_release(&grant);
+    return NULL;
+}
+
+START_TEST(of_many_that_need_a_token_one_asks)
+{
+    static const struct script_answer script[] = { { .body = NEW_TOKENS("2") }, { .keep = true, .status = 400, .body = "{\"error\":\"invalid_grant\"}" } };
+    struct racer racers[6];
+    pthread_t threads[6];
+    begin_with(script, 2, (struct refresh_start){ 0 });
+    (void)renewer();
+    for (unsigned i = 0; i < 6; i++) {
+        racers[i].http = net_fixture_http(server, "");
+        ck_assert_int_eq(pthread_create(&threads[i], NULL, race, &racers[i]), 0);
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        pthread_join(threads[i], NULL);
+        cw_http_free(racers[i].http);
+        ck_assert_msg(racers[i].rc == CW_OK, "%s", cw_code_name(racers[i].rc));
+        ck_assert_str_eq(racers[i].access, "access-2");
+    }
+    ck_assert_uint_eq(script_server_count(server), 1);
+}
+END_TEST
+
+/* The row cannot be written for a while: nothing of the answer is dropped. */
+static char *answer_and_lock(void *arg, const struct script_request *request, int *ret_status)
+{
+    (void)arg;
+    (void)request;
+    (void)ret_status;
+    cw_test_db_sql(&refresh_test, "RENAME TABLE token_grant TO token_grant_away");
+    return strdup(NEW_TOKENS("2"));
+}
+
+static void *bring_back(void *arg)
+{
+    (void)arg;
+    while (__atomic_load_n(&refresh_notes[CW_RENEWAL_NOT_WRITTEN], __ATOMIC_RELAXED) < 3) {
+        struct timespec pause = { .tv_nsec = 20000000 };
+        (void)nanosleep(&pause, NULL);
+    }
+    cw_test_db_sql(&refresh_test, "RENAME TABLE token_grant_away TO token_grant");
+    return NULL;
+}
+
+START_TEST(new_tokens_are_written_again_and_again)
+{
+    static const struct script_answer script[] = { { .make = answer_and_lock } };
+    pthread_t thread;
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    ck_assert_int_eq(pthread_create(&thread, NULL, bring_back, NULL), 0);
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    pthread_join(thread, NULL);
+    ck_assert_str_eq(access, "access-2");
+    ck_assert_uint_ge(refresh_notes[CW_RENEWAL_NOT_WRITTEN], 3);
+    ck_assert_int_eq(refresh_number("g.version"), 2);
+}
+END_TEST
+
+Suite *refresh_answer_suite(void)
+{
+    Suite *s = suite_create("refresh_answer");
+    TCase *t = tcase_create("answer");
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, refresh_setup, teardown);
+    tcase_add_test(t, new_tokens_are_kept);
+    tcase_add_loop_test(t, every_answer_has_its_consequence, 0, (int)CW_ARRAY_LEN(rows));
+    tcase_add_test(t, a_changed_patient_has_a_code_of_its_own);
+    tcase_add_test(t, a_lost_answer_is_asked_once_more);
+    tcase_add_test(t, a_lost_answer_and_a_refusal_are_a_lost_rotation);
+    tcase_add_test(t, what_was_not_sent_is_not_lost);
+    tcase_add_test(t, the_scope_is_left_out_once_it_is_refused);
+    tcase_add_test(t, a_rejected_client_concerns_no_grant_and_everybody);
+    tcase_add_test(t, an_old_token_is_used_while_it_lives);
+    tcase_add_test(t, the_keep_alive_refreshes_what_is_good);
+    tcase_add_test(t, a_gone_endpoint_is_to_be_discovered_again);
+    tcase_add_test(t, known_ends_are_read_from_the_answer);
+    tcase_add_test(t, of_many_that_need_a_token_one_asks);
+    tcase_add_test(t, new_tokens_are_written_again_and_again);
+    suite_add_tcase(s, t);
+    return s;
+}
