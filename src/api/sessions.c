@@ -8,6 +8,7 @@
 #include "api/cursor.h"
 #include "api/return_url.h"
 #include "base/limits.h"
+#include "model/connection.h"
 #include "model/session.h"
 #include "model/wire.h"
 #include "net/url.h"
@@ -18,6 +19,7 @@ static const struct cw_field fields[] = {
     { .name = "patient_name", .kind = CW_FIELD_TEXT, .max = CW_PATIENT_NAME_CHARS_MAX },
     { .name = "connection_id", .kind = CW_FIELD_TEXT, .min = 1, .max = CW_URL_MAX },
     { .name = "recommended_connection_ids", .kind = CW_FIELD_TEXTS, .max = CW_RECOMMENDED_MAX },
+    { .name = "reconnect_connection_id", .kind = CW_FIELD_TEXT, .min = 1, .max = CW_ID_TEXT_MAX },
     { .name = "return_url", .kind = CW_FIELD_TEXT, .min = 1, .max = INT32_MAX, .required = true },
     { .name = "return_button_label", .kind = CW_FIELD_TEXT, .min = 1, .max = CW_RETURN_LABEL_CHARS_MAX },
     { .name = "expires_in", .kind = CW_FIELD_INT, .min = CW_SESSION_SECONDS_MIN, .max = CW_SESSION_SECONDS_MAX },
@@ -93,10 +95,58 @@ static bool resolve_recommended(struct cw_request *request, struct cw_reply *rep
     return true;
 }
 
+static bool no_such_connection(struct cw_reply *reply)
+{
+    cw_api_not_found(reply, "reconnect_connection_id", "This patient has no such connection.");
+    return false;
+}
+
+/* A connection of the patient that the body names; Direct mode to its source. */
+static bool resolve_reconnect(struct cw_request *request, struct cw_reply *reply, struct cw_span id,
+                              struct cw_session_new *input)
+{
+    struct cw_call *call = cw_call_of(request);
+    struct cw_arena *arena = cw_request_arena(request);
+    struct cw_err err = { 0 };
+    struct cw_patient patient;
+    struct cw_connection connection;
+    struct cw_source source;
+    if (!cw_id_parse(CW_PREFIX_CONNECTION, id, &input->reconnect.ulid)) {
+        return no_such_connection(reply);
+    }
+    enum cw_code rc = cw_patient_get(&call->api->model, call->key.org, input->patient.patient_id, arena, &patient, &err);
+    if (rc == CW_OK) {
+        rc = cw_connection_get(&call->api->model, input->reconnect, arena, &connection, &err);
+    }
+    if (rc == CW_E_NOT_FOUND || (rc == CW_OK && !cw_ulid_eq(connection.patient.ulid, patient.row.ulid))) {
+        return no_such_connection(reply);
+    }
+    if (rc != CW_OK) {
+        cw_reply_fault_code(reply, rc, &err);
+        return false;
+    }
+    char text[CW_ID_TEXT_MAX];
+    cw_id_emit(CW_PREFIX_SOURCE, connection.source.ulid, text);
+    if (!cw_api_source(request, reply, cw_span_cstr(text), "reconnect_connection_id", &source)) {
+        return false;
+    }
+    input->direct_source = source.id;
+    return true;
+}
+
 static bool resolve_sources(struct cw_request *request, struct cw_reply *reply, const struct cw_body *body,
                             struct cw_session_new *input)
 {
-    if (!cw_body_sent(body, "connection_id")) {
+    bool direct = cw_body_sent(body, "connection_id");
+    if (cw_body_sent(body, "reconnect_connection_id")) {
+        if (direct || cw_body_sent(body, "recommended_connection_ids")) {
+            cw_reply_fault(reply, "bad_request", "reconnect_connection_id",
+                           "A connection that is to be reconnected names its source: send no other.");
+            return false;
+        }
+        return resolve_reconnect(request, reply, cw_body_text(body, "reconnect_connection_id"), input);
+    }
+    if (!direct) {
         const json_t *asked = cw_body_array(body, "recommended_connection_ids");
         return asked == NULL || resolve_recommended(request, reply, asked, input);
     }

@@ -283,6 +283,10 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
         return;
     }
     cw_callback_give_back(&this);
+    if (rc == CW_E_DENIED) {
+        end_failed(run, CW_FAIL_IDENTITY_MISMATCH, words, ret);
+        return;
+    }
     ret->end = CW_CALLBACK_FAULT;
 }
 

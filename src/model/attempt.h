@@ -81,7 +81,8 @@ enum cw_code cw_attempt_fail_with(struct cw_model *m, const struct cw_actor *act
                                   const struct cw_attempt_failure *failure, struct cw_err *err) CW_MUST_USE;
 
 /* The good end, one transaction: grant sealed, connection made (or the existing one of the same upstream patient made active again: its id then
- * stands in the attempt), attempt connected, event connection.activated, first pull and its job, audit; Direct mode: Session complete with its event. */
+ * stands in the attempt), attempt connected, event connection.activated, first pull and its job, audit; Direct mode: Session complete with its event. CW_E_DENIED: the
+ * Session is to reconnect a connection, and this is another upstream patient (or tenant context); nothing was changed. */
 struct cw_attempt_success {
     struct cw_attempt_id attempt;
     struct cw_span upstream_patient;

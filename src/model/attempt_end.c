@@ -20,10 +20,10 @@
 static const struct cw_query q_lock = {
     .name = "attempt.lock",
     .sql = "SELECT a.status, a.session, a.organization, a.patient, a.source, a.endpoint, a.registration, a.connection,"
-           " a.pinned, s.direct_source, p.patient_id FROM attempt a JOIN patient_session s ON s.id = a.session"
+           " a.pinned, s.direct_source, p.patient_id, s.reconnect FROM attempt a JOIN patient_session s ON s.id = a.session"
            " JOIN patient p ON p.id = a.patient WHERE a.id = ? FOR UPDATE",
     .params = "b",
-    .columns = "ibbbbbbbbbb",
+    .columns = "ibbbbbbbbbbb",
 };
 static const struct cw_query q_session_of = {
     .name = "attempt.session_of",
@@ -202,6 +202,9 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
         .pinned = row[8].bytes,
         .one_time = success->refresh_token.ptr == NULL,
     };
+    if (row[11].kind != CW_V_NULL) {
+        put.only.ulid = cw_value_id(&row[11]);
+    }
     struct grant_put grant = {
         .access_token = success->access_token,
         .refresh_token = success->refresh_token,

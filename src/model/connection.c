@@ -267,6 +267,10 @@ enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, con
         return rc;
     }
     struct cw_connection_id id = put->id;
+    if (!cw_ulid_is_zero(put->only.ulid) &&
+        (rows.count == 0 || !cw_ulid_eq(cw_value_id(&cw_row(&rows, 0)[0]), put->only.ulid))) {
+        return cw_err_set(err, CW_E_DENIED, "connection.put", "another upstream patient than the one to reconnect");
+    }
     if (rows.count > 0) {
         id.ulid = cw_value_id(&cw_row(&rows, 0)[0]);
         rc = revive(&p, id, err);

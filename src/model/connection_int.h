@@ -19,9 +19,11 @@ struct connection_put {
     struct cw_span scopes;
     struct cw_span pinned;
     bool one_time;
+    struct cw_connection_id only;        /* a reconnect: this one or none; zero: any */
 };
 /* Makes the connection, or makes the existing one of (patient, endpoint, tenant context, upstream patient) active again: its id is *ret_id. `key` is the
- * patient's current key. CW_E_RANGE: the upstream id is empty or over CW_FHIR_ID_MAX. */
+ * patient's current key. CW_E_RANGE: the upstream id is empty or over CW_FHIR_ID_MAX. CW_E_DENIED: `only` is
+ * another one, so somebody else signed in; nothing was changed. */
 enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, const struct connection_put *put,
                             struct cw_arena *arena, struct cw_connection_id *ret_id, struct cw_err *err) CW_MUST_USE;
 

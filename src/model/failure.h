@@ -33,6 +33,7 @@
 #define CW_FAIL_CLIENT_REJECTED "client_rejected"               /* invalid_client: the operator must act */
 #define CW_FAIL_ID_TOKEN "id_token_invalid"                     /* wrong nonce or audience */
 #define CW_FAIL_NO_PATIENT "no_patient_context"
+#define CW_FAIL_IDENTITY_MISMATCH "identity_mismatch"           /* a reconnect that came back as another patient */
 #define CW_FAIL_SCOPE "scope_insufficient"                      /* no readable patient scope was granted */
 #define CW_FAIL_DISCOVERY "discovery_failed"
 #define CW_FAIL_NOT_REGISTERED "source_not_registered"          /* no client registration fits this source */

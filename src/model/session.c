@@ -23,9 +23,9 @@
 static const struct cw_query q_insert = {
     .name = "session.insert",
     .sql = "INSERT INTO patient_session (id, organization, patient, status, secret_hash, secret_sealed, direct_source,"
-           " recommended, return_url, return_label, metadata_sealed, org_key_version, key_version, expires_at, created_at)"
-           " VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    .params = "bbbbbbbbbbiitt",
+           " reconnect, recommended, return_url, return_label, metadata_sealed, org_key_version, key_version, expires_at,"
+           " created_at) VALUES (?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bbbbbbbbbbbiitt",
     .columns = "",
 };
 static const struct cw_query q_end = {
@@ -116,6 +116,7 @@ static enum cw_code describe(struct create *c, struct cw_patient_row patient, st
         .patient_id = input->patient.patient_id,
         .status = CW_SESSION_OPEN,
         .direct_source = input->direct_source,
+        .reconnect = input->reconnect,
         .recommended = input->recommended,
         .recommended_count = input->recommended_count,
         .return_url = input->return_url,
@@ -151,6 +152,7 @@ static enum cw_code insert(struct create *c, struct cw_db *db, const struct cw_d
         cw_v_bytes(cw_span_of(hash, sizeof hash)),
         sealed_secret,
         direct ? cw_v_id(&s->direct_source.ulid) : cw_v_null(),
+        cw_ulid_is_zero(s->reconnect.ulid) ? cw_v_null() : cw_v_id(&s->reconnect.ulid),
         recommended_value(c->input),
         cw_v_bytes(s->return_url),
         cw_v_bytes(s->return_label),

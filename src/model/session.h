@@ -41,6 +41,7 @@ struct cw_session {
     enum cw_session_ended ended;
     struct cw_span secret;               /* base64url of 16 bytes: the last segment of `url` */
     struct cw_source_id direct_source;   /* zero: Picker mode */
+    struct cw_connection_id reconnect;   /* what it is to reconnect, and nothing else; zero: none */
     const struct cw_source_id *recommended;
     size_t recommended_count;
     struct cw_span return_url;
@@ -54,6 +55,7 @@ struct cw_session {
 struct cw_session_new {
     struct cw_patient patient;           /* patient_id, email, name */
     struct cw_source_id direct_source;
+    struct cw_connection_id reconnect;   /* of this patient, and direct_source is its source: checked by the caller; zero: none */
     const struct cw_source_id *recommended;
     size_t recommended_count;
     struct cw_span return_url;           /* checked by the caller */

@@ -17,6 +17,7 @@
 #define COLUMNS \
     "SELECT s.id, s.organization, s.patient, p.patient_id, s.status, s.ended_reason, s.secret_sealed, s.direct_source," \
     " s.recommended, s.return_url, s.return_label, s.metadata_sealed, s.expires_at, s.created_at, s.ended_at," \
+    " s.reconnect," \
     " o.version, o.wrapped, o.master_key_id, k.version, k.wrapped, k.master_key_id," \
     " a.connection, a.source, a.status, a.failure_code, a.started_at, a.ended_at, a.state_expires_at," \
     " c.status, c.failure_code, c.failure_at, c.created_at"
@@ -26,10 +27,10 @@
     " JOIN patient_key AS k ON k.patient = s.patient AND k.version = s.key_version" \
     " LEFT JOIN attempt AS a ON a.session = s.id" \
     " LEFT JOIN connection AS c ON c.id = a.connection AND a.status = 3"
-#define COLUMN_KINDS "bbbb" "iibb" "bbbb" "ttt" "ibb" "ibb" "bbib" "ttt" "ibtt"
+#define COLUMN_KINDS "bbbb" "iibb" "bbbb" "tttb" "ibb" "ibb" "bbib" "ttt" "ibtt"
 enum {
     C_ID, C_ORG, C_PATIENT, C_PATIENT_ID, C_STATUS, C_ENDED, C_SECRET, C_DIRECT, C_RECOMMENDED, C_RETURN_URL, C_LABEL,
-    C_METADATA, C_EXPIRES, C_CREATED, C_ENDED_AT, C_ORG_KEY, C_PATIENT_KEY = C_ORG_KEY + 3,
+    C_METADATA, C_EXPIRES, C_CREATED, C_ENDED_AT, C_RECONNECT, C_ORG_KEY, C_PATIENT_KEY = C_ORG_KEY + 3,
     C_A_CONNECTION = C_PATIENT_KEY + 3, C_A_SOURCE, C_A_STATUS, C_A_FAILURE, C_A_STARTED, C_A_ENDED, C_A_STATE_EXPIRES,
     C_C_STATUS, C_C_FAILURE, C_C_FAILURE_AT, C_C_CREATED
 };
@@ -171,6 +172,7 @@ static enum cw_code read_session(struct cw_model *m, const struct cw_value *row,
         .status = (enum cw_session_status)row[C_STATUS].number,
         .ended = (enum cw_session_ended)row[C_ENDED].number,
         .direct_source = source_or_zero(&row[C_DIRECT]),
+        .reconnect = { source_or_zero(&row[C_RECONNECT]).ulid },
         .return_url = row[C_RETURN_URL].bytes,
         .return_label = row[C_LABEL].bytes,
         .expires_us = row[C_EXPIRES].number,

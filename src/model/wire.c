@@ -89,6 +89,9 @@ void cw_wire_session(struct cw_jsonw *w, const struct cw_session *session, const
     cw_jsonw_key(w, "metadata");
     cw_jsonw_raw(w, session->metadata);
     cw_jsonw_key_time(w, "created_at", session->created_us);
+    if (!cw_ulid_is_zero(session->reconnect.ulid)) {
+        id_member(w, "reconnect_connection_id", CW_PREFIX_CONNECTION, session->reconnect.ulid);
+    }
     if (session->ended != CW_ENDED_NOT) {
         cw_jsonw_key_cstr(w, "ended_reason", cw_session_ended_name(session->ended));
     }

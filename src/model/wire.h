@@ -8,7 +8,7 @@
 #include "model/session.h"
 #include "model/source.h"
 
-/* PatientSession; `origin` makes `url` = origin/c/secret. Extension member ended_reason only where it is set. */
+/* PatientSession; `origin` makes `url` = origin/c/secret. Extension members reconnect_connection_id and ended_reason only where they are set. */
 void cw_wire_session(struct cw_jsonw *w, const struct cw_session *session, const char *origin) CW_NONNULL(1, 2, 3);
 /* Patient without the closing bracket's extras: a whole object. */
 void cw_wire_patient(struct cw_jsonw *w, const struct cw_patient *patient) CW_NONNULL(1, 2);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Records over HTTP: served as sent, walked both ways, filtered; stored here as a pull stores them. */
+/* Records over HTTP: served as sent, walked both ways, filtered; stored here as a pull stores them. And Sessions that reconnect. */
 #include "config.h"
 
 #include "test_api_http.h"
@@ -195,10 +195,77 @@ START_TEST(records_leave_out_a_broken_patient)
 }
 END_TEST
 
+/* A connection of one patient, as it stands in its table. */
+static void insert_connection(const char *patient_id, const char *hex)
+{
+    char sql[1024];
+    (void)snprintf(sql, sizeof sql,
+                   "INSERT INTO connection (id, organization, patient, endpoint, source, registration, upstream_hash,"
+                   " upstream_sealed, status, scopes, pinned, key_version, created_at, updated_at) SELECT x'%s', p.organization,"
+                   " p.id, s.endpoint, s.id, p.id, RPAD(x'%s', 32, 'x'), '', 4, '', '{}', 1, NOW(3), NOW(3) FROM patient p"
+                   " JOIN source s WHERE p.patient_id = '%s' AND s.name = 'Test Clinic' AND s.environment = 1", hex, hex, patient_id);
+    cw_test_db_sql(&api_test, sql);
+}
+
+START_TEST(reconnect_sessions)
+{
+    static const struct cw_ulid mine = { { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } };
+    static const struct cw_ulid hers = { { 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } };
+    char id[CW_ID_TEXT_MAX], other[CW_ID_TEXT_MAX], body[512];
+    json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"re\"}"));
+    json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"re2\"}"));
+    insert_connection("re", "0102030405060708090a0b0c0d0e0f10");
+    insert_connection("re2", "0202030405060708090a0b0c0d0e0f10");
+    cw_id_emit(CW_PREFIX_CONNECTION, mine, id);
+    cw_id_emit(CW_PREFIX_CONNECTION, hers, other);
+    (void)snprintf(body, sizeof body, "{\"patient_id\":\"re\",\"return_url\":\"https://a.example/\",\"reconnect_connection_id\":\"%s\"}", id);
+    json_t *made = expect(200, "POST", "/patient-sessions", body);
+    ck_assert_str_eq(text_at(made, "reconnect_connection_id"), id);
+    ck_assert_str_eq(text_at(made, "connection_id"), api_source_ids[0]);
+    ck_assert(json_is_null(json_object_get(made, "recommended_connection_ids")));
+    char path[128];
+    (void)snprintf(path, sizeof path, "/patient-sessions/%s", text_at(made, "id"));
+    json_t *read = expect(200, "GET", path, NULL);
+    ck_assert(json_equal(made, read));
+    json_decref(read);
+    json_decref(made);
+    json_t *plain = expect(200, "POST", "/patient-sessions", "{\"patient_id\":\"re\",\"return_url\":\"https://a.example/\"}");
+    ck_assert_ptr_null(json_object_get(plain, "reconnect_connection_id"));
+    json_decref(plain);
+
+    static const struct {
+        int status;
+        const char *code, *more;
+    } rows[] = { { 404, "resource_not_found", "\"reconnect_connection_id\":\"conn_01J9YQ8M2X4VZ6P2K5RH7M3KQT\"" },
+                 { 404, "resource_not_found", "\"reconnect_connection_id\":\"nonsense\"" },
+                 { 404, "resource_not_found", "\"reconnect_connection_id\":\"OTHER\"" },
+                 { 400, "invalid_data", "\"reconnect_connection_id\":7" },
+                 { 400, "invalid_data", "\"reconnect_connection_id\":\"\"" },
+                 { 400, "bad_request", "\"reconnect_connection_id\":\"MINE\",\"connection_id\":\"https://clinic.example/fhir\"" },
+                 { 400, "bad_request", "\"reconnect_connection_id\":\"MINE\",\"recommended_connection_ids\":[]" } };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        const char *at = strstr(rows[i].more, "OTHER");
+        const char *name = at != NULL ? other : id;
+        at = at != NULL ? at : strstr(rows[i].more, "MINE");
+        size_t head = at == NULL ? strlen(rows[i].more) : (size_t)(at - rows[i].more);
+        size_t skip = at == NULL ? 0 : strncmp(at, "OTHER", 5) == 0 ? 5 : 4;
+        (void)snprintf(body, sizeof body, "{\"patient_id\":\"re\",\"return_url\":\"https://a.example/\",%.*s%s%s}", (int)head, rows[i].more,
+                       at == NULL ? "" : name, at == NULL ? "" : at + skip);
+        expect_fault(rows[i].status, rows[i].code, "reconnect_connection_id", "POST", "/patient-sessions", body, key(SANDBOX));
+    }
+    /* A patient that does not exist yet has no connection; the other environment knows none of this. */
+    (void)snprintf(body, sizeof body, "{\"patient_id\":\"re-new\",\"return_url\":\"https://app.example/\",\"reconnect_connection_id\":\"%s\"}", id);
+    expect_fault(404, "resource_not_found", "reconnect_connection_id", "POST", "/patient-sessions", body, key(SANDBOX));
+    expect_fault(404, "resource_not_found", "reconnect_connection_id", "POST", "/patient-sessions", body, key(PRODUCTION));
+    ck_assert_int_eq(cw_test_db_number(&api_test, "SELECT COUNT(*) FROM patient WHERE patient_id = 're-new'"), 0);
+}
+END_TEST
+
 TCase *api_records_case(void)
 {
     TCase *tc = tcase_create("records");
     tcase_set_timeout(tc, 120);
+    tcase_add_test(tc, reconnect_sessions);
     tcase_add_test(tc, records_as_sent);
     tcase_add_test(tc, records_walk_both_ways);
     tcase_add_test(tc, records_filters);

@@ -115,8 +115,9 @@ struct started begin(struct start start)
         .return_url = CW_SPAN("https://app.example/back?keep=1#here"),
         .expires_in_s = 1800,
     };
-    if (start.direct) {
+    if (start.direct || !cw_ulid_is_zero(start.reconnect.ulid)) {
         wanted.direct_source = source.id;
+        wanted.reconnect = start.reconnect;
     }
     must(cw_session_create(&app.model, &operator, org, &wanted, arena, &s.session, &err), &err, "session");
     CW_AUTO_STR state;

@@ -34,6 +34,7 @@ struct start {
     const char *profile;     /* NULL: default */
     const char *patient;     /* the app's id; NULL: pat-1 */
     const char *asked;       /* scopes; NULL: ASKED */
+    struct cw_connection_id reconnect;
     bool keys;               /* the issuer publishes its keys at /keys */
     bool iss_parameter;
     bool direct;

@@ -4,6 +4,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "model/connection.h"
 #include "os/sys.h"
 #include "test_callback.h"
 #include "vault/jose.h"
@@ -80,6 +81,100 @@ START_TEST(two_children)
                                               " (SELECT id FROM patient WHERE patient_id = 'pat-parent')"), 2);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(DISTINCT connection) FROM attempt WHERE patient ="
                                               " (SELECT id FROM patient WHERE patient_id = 'pat-parent')"), 2);
+}
+END_TEST
+
+/* --- a connection that is connected again --- */
+
+static struct cw_connection_id connection_of(const struct started *s)
+{
+    struct cw_err err = { 0 };
+    struct cw_attempt attempt;
+    must(cw_attempt_get(&app.model, s->session.id, s->id, arena, &attempt, &err), &err, "attempt");
+    return attempt.connection;
+}
+
+static struct cw_connection read_connection(struct cw_connection_id id)
+{
+    struct cw_err err = { 0 };
+    struct cw_connection connection;
+    must(cw_connection_get(&app.model, id, arena, &connection, &err), &err, "connection");
+    return connection;
+}
+
+static void mint_for(const char *patient, const char *name)
+{
+    mint("{\"access_token\":\"acc-%s\",\"refresh_token\":\"ref-%s\",\"token_type\":\"Bearer\",\"patient\":\"%s\"}", name, name, patient);
+}
+
+START_TEST(reconnecting)
+{
+    mint_for("upstream-me", "first");
+    struct started s = return_with((struct start){ .patient = "pat-again" });
+    struct cw_connection_id mine = connection_of(&s);
+    cw_test_db_sql(&test, "UPDATE connection SET status = 4, failure_code = 'refresh_refused', failure_at = NOW(3) WHERE patient ="
+                          " (SELECT id FROM patient WHERE patient_id = 'pat-again')");
+    struct cw_connection dead = read_connection(mine);
+
+    /* Somebody else signs in: the tokens go back, and nothing has changed. */
+    size_t before = script_server_count(portal);
+    mint_for("upstream-sibling", "second");
+    struct started other = return_with((struct start){ .patient = "pat-again", .reconnect = mine });
+    ck_assert(failed_with(&other, "identity_mismatch"));
+    ck_assert_uint_eq(revoked(before, "ref-second"), 1);
+    ck_assert_uint_eq(revoked(before, "acc-second"), 1);
+    struct cw_connection still = read_connection(mine);
+    ck_assert_int_eq(still.status, CW_CONNECTION_REFRESH_FAILED);
+    ck_assert(still.updated_us == dead.updated_us && cw_ulid_eq(still.session.ulid, dead.session.ulid));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection WHERE patient ="
+                                              " (SELECT id FROM patient WHERE patient_id = 'pat-again')"), 1);
+
+    /* The same person: the same connection, active again, with the new tokens. */
+    mint_for("upstream-me", "third");
+    struct started again = return_with((struct start){ .patient = "pat-again", .reconnect = mine });
+    ck_assert(is_connected(&again));
+    struct cw_connection_id same = connection_of(&again);
+    ck_assert(cw_ulid_eq(same.ulid, mine.ulid));
+    struct cw_connection alive = read_connection(mine);
+    ck_assert_int_eq(alive.status, CW_CONNECTION_ACTIVE);
+    ck_assert_ptr_null(alive.failure_code.ptr);
+    struct cw_grant grant = { 0 };
+    struct cw_err err = { 0 };
+    must(cw_grant_get(&app.model, mine, &grant, &err), &err, "grant");
+    ck_assert_str_eq(grant.refresh.ptr, "ref-third");
+    cw_grant_release(&grant);
+
+    /* Without being asked to reconnect, the sibling is a connection of its own. */
+    mint_for("upstream-sibling", "fourth");
+    struct started sibling = return_with((struct start){ .patient = "pat-again" });
+    struct cw_connection_id hers = connection_of(&sibling);
+    ck_assert(is_connected(&sibling) && !cw_ulid_eq(hers.ulid, mine.ulid));
+    must(cw_grant_get(&app.model, mine, &grant, &err), &err, "grant");
+    ck_assert_str_eq(grant.refresh.ptr, "ref-third");
+    cw_grant_release(&grant);
+}
+END_TEST
+
+/* A reconnect that fails for any other reason leaves the connection as it was, too. */
+START_TEST(reconnect_refused)
+{
+    mint_for("upstream-me", "kept");
+    struct started s = return_with((struct start){ .patient = "pat-kept" });
+    struct cw_connection_id mine = connection_of(&s);
+    struct cw_connection before = read_connection(mine);
+    struct started refused = begin((struct start){ .patient = "pat-kept", .reconnect = mine });
+    struct fcgi_answer answer = back(&refused, COOKIE, "&error=access_denied");
+    ck_assert_int_eq(answer.status, 303);
+    fcgi_answer_free(&answer);
+    struct started lost = return_with((struct start){ .patient = "pat-kept", .reconnect = mine, .token_path = "/html" });
+    ck_assert(failed_with(&refused, "user_denied") && failed_with(&lost, "token_answer_invalid"));
+    struct cw_connection after = read_connection(mine);
+    ck_assert(after.status == CW_CONNECTION_ACTIVE && after.updated_us == before.updated_us);
+    struct cw_grant grant = { 0 };
+    struct cw_err err = { 0 };
+    must(cw_grant_get(&app.model, mine, &grant, &err), &err, "grant");
+    ck_assert_str_eq(grant.refresh.ptr, "ref-kept");
+    cw_grant_release(&grant);
 }
 END_TEST
 
@@ -175,6 +270,8 @@ Suite *callback_grant_suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, practices);
     tcase_add_test(tcase, two_children);
+    tcase_add_test(tcase, reconnecting);
+    tcase_add_test(tcase, reconnect_refused);
     tcase_add_test(tcase, identity_from_an_id_token);
     tcase_add_test(tcase, patient_from_a_search);
     suite_add_tcase(suite, tcase);
