@@ -604,6 +604,21 @@ START_TEST(when_all_are_busy_the_waiting_page_answers)
 }
 END_TEST
 
+/* A connection wakes one idle thread or a few, not all: told by how often the responder's threads slept in its life. */
+START_TEST(one_thread_wakes_for_a_connection)
+{
+    struct rusage before, after;
+    ck_assert_int_eq(getrusage(RUSAGE_CHILDREN, &before), 0);
+    start_server(100, false);
+    for (int i = 0; i < 50; i++) {
+        expect((struct fcgi_request){ .uri = "/m/echo/x" }, 200, NULL);
+    }
+    stop_server();
+    ck_assert_int_eq(getrusage(RUSAGE_CHILDREN, &after), 0);
+    ck_assert_int_lt(after.ru_nvcsw - before.ru_nvcsw, 50 * 40);
+}
+END_TEST
+
 START_TEST(without_descriptors_it_waits_and_goes_on)
 {
     start_server(1, false);
@@ -666,6 +681,7 @@ Suite *web_server_suite(void)
     suite_add_tcase(suite, stopped);
     TCase *alone = tcase_create("alone");
     tcase_add_test(alone, when_all_are_busy_the_waiting_page_answers);
+    tcase_add_test(alone, one_thread_wakes_for_a_connection);
     tcase_add_test(alone, without_descriptors_it_waits_and_goes_on);
     tcase_add_test(alone, refuses_to_start_without_a_listener);
     suite_add_tcase(suite, alone);
