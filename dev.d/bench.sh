@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # ./dev bench: Chartway's API beside a bare libfcgi program with one prepared statement (tests/bench/yard_web.c), behind
 # the same nginx over the same MariaDB, in turns; then the peak memory of each program. Ratios are what to read:
-# requests per second move with whatever else the machine does.
+# requests per second move with whatever else the machine does. Then the pull and the callback.
 
 # shellcheck source=dev.d/up.sh
 . "$ROOT/dev.d/up.sh"
@@ -42,11 +42,14 @@ dev_bench() {
     done
     rm -rf "$BENCH"
     step "the pull, beside libcurl + slice + zstd + AES-GCM + bulk insert"
-    make -C "$BUILD" -s yard_pull search_bench
+    make -C "$BUILD" -s yard_pull search_bench callback_bench
     mkdir -p "$STATE/bench"
     "$ROOT/tests/node-modules.sh" "$STATE/bench"
     env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
         node "$STATE/bench/node/tests/bench/run.mjs" </dev/null
+    step "the callback, over the portal's own time"
+    env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
+        node "$STATE/bench/node/tests/bench/callback.mjs" </dev/null
 }
 
 # The yardstick has an nginx of its own with the same settings, and a database of its own.
