@@ -12,12 +12,16 @@
 
 #include "base/limits.h"
 #include "base/time.h"
+#include "fhir/plan.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "smart/client.h"
 #include "smart/pinned.h"
+#include "smart/scope.h"
 #include "smart/token.h"
 #include "smart/trace.h"
+
+#define MISSING_MAX 1024u /* its column; a list that does not fit is left out, the scopes themselves are kept */
 
 /* What one run carries from step to step. */
 struct run {
@@ -240,6 +244,11 @@ static struct cw_callback_case case_of(struct run *run)
 
 static enum cw_code store(struct run *run, int64_t obtained_us)
 {
+    size_t type_count;
+    const char *const *types = cw_plan_types(&type_count);
+    CW_AUTO_STR missing;
+    cw_str_init(&missing, MISSING_MAX);
+    (void)!cw_scope_lost_types(run->attempt.scopes_asked, cw_str_span(&run->grant.scope), types, type_count, &missing);
     struct cw_span asked_or_granted =
         run->grant.scope.len > 0 ? cw_str_span(&run->grant.scope) : run->attempt.scopes_asked;
     struct cw_attempt_success success = {
@@ -247,6 +256,7 @@ static enum cw_code store(struct run *run, int64_t obtained_us)
         .upstream_patient = cw_str_span(&run->found.patient),
         .tenant_context = cw_str_span(&run->found.tenant),
         .scopes_granted = asked_or_granted,
+        .missing_types = cw_str_span(&missing),
         .access_token = cw_secret_span(&run->grant.access_token),
         .refresh_token = cw_secret_span(&run->grant.refresh_token),
         .token_type = CW_SPAN("Bearer"),

@@ -88,6 +88,7 @@ struct cw_attempt_success {
     struct cw_span upstream_patient;
     struct cw_span tenant_context;
     struct cw_span scopes_granted;
+    struct cw_span missing_types;                /* asked for and not granted, blank separated; empty: none */
     struct cw_span access_token, refresh_token;  /* refresh absent: one-time connection */
     struct cw_span token_type;
     int64_t obtained_us, expires_us;

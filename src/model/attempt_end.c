@@ -199,6 +199,7 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
         .tenant_context = success->tenant_context,
         .upstream_patient = success->upstream_patient,
         .scopes = success->scopes_granted,
+        .missing_types = success->missing_types,
         .pinned = row[8].bytes,
         .one_time = success->refresh_token.ptr == NULL,
     };

@@ -18,8 +18,9 @@
 
 #define COLUMNS \
     "id, organization, patient, endpoint, source, registration, session, status, failure_code, failure_at, scopes," \
-    " tenant_context, pinned, one_time, created_at, updated_at"
-#define KINDS "bbbbbbbibtbbbitt"
+    " tenant_context, pinned, one_time, created_at, updated_at, missing_types," \
+    " (SELECT g.ends_at FROM token_grant g WHERE g.connection = connection.id)"
+#define KINDS "bbbbbbbibtbbbittbt"
 
 static const struct cw_query q_list = {
     .name = "connection.list",
@@ -31,7 +32,7 @@ static const struct cw_query q_list = {
 static const struct cw_query q_failed = {
     .name = "connection.failed_attempts",
     .sql = "SELECT connection, organization, patient, endpoint, source, registration, session, 2, failure_code, ended_at,"
-           " '', '', NULL, 0, started_at, ended_at FROM attempt WHERE patient = ? AND status = 4"
+           " '', '', NULL, 0, started_at, ended_at, NULL, NULL FROM attempt WHERE patient = ? AND status = 4"
            " ORDER BY id DESC LIMIT 500",
     .params = "b",
     .columns = KINDS,
@@ -58,16 +59,16 @@ static const struct cw_query q_find = {
 static const struct cw_query q_insert = {
     .name = "connection.insert",
     .sql = "INSERT INTO connection (id, organization, patient, endpoint, source, registration, session, tenant_context,"
-           " upstream_hash, upstream_sealed, status, scopes, one_time, pinned, key_version, created_at, updated_at)"
-           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?)",
-    .params = "bbbbbbbbbbbibitt",
+           " upstream_hash, upstream_sealed, status, scopes, missing_types, one_time, pinned, key_version,"
+           " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bbbbbbbbbbbbibitt",
     .columns = "",
 };
 static const struct cw_query q_revive = {
     .name = "connection.revive",
     .sql = "UPDATE connection SET status = 1, failure_code = NULL, failure_at = NULL, source = ?, registration = ?,"
-           " session = ?, scopes = ?, one_time = ?, pinned = ?, updated_at = ? WHERE id = ?",
-    .params = "bbbbibtb",
+           " session = ?, scopes = ?, missing_types = ?, one_time = ?, pinned = ?, updated_at = ? WHERE id = ?",
+    .params = "bbbbbibtb",
     .columns = "",
 };
 static const struct cw_query q_lock = {
@@ -115,6 +116,8 @@ static void of_row(const struct cw_value *row, struct cw_connection *ret)
         .one_time = row[13].number != 0,
         .created_us = row[14].number,
         .updated_us = row[15].number,
+        .missing_types = row[16].bytes,
+        .ends_us = row[17].number,
     };
 }
 
@@ -208,6 +211,11 @@ struct putting {
     uint8_t hash[CW_HASH_LEN];
 };
 
+static struct cw_value missing_value(const struct connection_put *put)
+{
+    return put->missing_types.len == 0 ? cw_v_null() : cw_v_bytes(put->missing_types);
+}
+
 static enum cw_code insert(struct putting *p, struct cw_err *err)
 {
     const struct connection_put *put = p->put;
@@ -230,6 +238,7 @@ static enum cw_code insert(struct putting *p, struct cw_err *err)
         cw_v_bytes(cw_span_of(p->hash, CW_HASH_LEN)),
         sealed,
         cw_v_bytes(put->scopes),
+        missing_value(put),
         cw_v_int(put->one_time),
         cw_v_bytes(put->pinned),
         cw_v_int(p->key->version),
@@ -244,8 +253,8 @@ static enum cw_code revive(struct putting *p, struct cw_connection_id id, struct
     const struct connection_put *put = p->put;
     struct cw_value params[] = {
         cw_v_id(&put->source.ulid), cw_v_id(&put->registration.ulid), cw_v_id(&put->session.ulid),
-        cw_v_bytes(put->scopes),    cw_v_int(put->one_time),          cw_v_bytes(put->pinned),
-        cw_v_time(cw_now_us()),     cw_v_id(&id.ulid),
+        cw_v_bytes(put->scopes),    missing_value(put),               cw_v_int(put->one_time),
+        cw_v_bytes(put->pinned),    cw_v_time(cw_now_us()),           cw_v_id(&id.ulid),
     };
     return cw_db_exec(p->db, &q_revive, params, NULL, err);
 }

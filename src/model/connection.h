@@ -18,6 +18,8 @@ struct cw_connection {
     struct cw_span failure_code;
     int64_t failure_us;
     struct cw_span scopes;               /* blank separated */
+    struct cw_span missing_types;        /* asked for and not granted, blank separated; absent: none */
+    int64_t ends_us;                     /* the known end of its access; 0: not known */
     struct cw_span tenant_context;
     struct cw_span pinned;               /* JSON text */
     bool one_time;

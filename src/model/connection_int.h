@@ -17,6 +17,7 @@ struct connection_put {
     struct cw_span tenant_context;       /* absent: "" */
     struct cw_span upstream_patient;
     struct cw_span scopes;
+    struct cw_span missing_types;        /* empty: none */
     struct cw_span pinned;
     bool one_time;
     struct cw_connection_id only;        /* a reconnect: this one or none; zero: any */

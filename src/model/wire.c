@@ -130,6 +130,31 @@ void cw_wire_patient_detail(struct cw_jsonw *w, const struct cw_patient *patient
     cw_jsonw_close_object(w);
 }
 
+static void words_member(struct cw_jsonw *w, const char *key, struct cw_span words)
+{
+    struct cw_span word;
+    cw_jsonw_key(w, key);
+    cw_jsonw_open_array(w);
+    while (cw_span_word(&words, &word)) {
+        cw_jsonw_text(w, word);
+    }
+    cw_jsonw_close_array(w);
+}
+
+/* Extension members, each only where there is something to say. */
+static void connection_facts(struct cw_jsonw *w, const struct cw_connection *connection)
+{
+    if (connection->missing_types.len > 0) {
+        words_member(w, "missing_types", connection->missing_types);
+    }
+    if (connection->one_time) {
+        cw_jsonw_key_bool(w, "one_time", true);
+    }
+    if (connection->status == CW_CONNECTION_ACTIVE && connection->ends_us != 0) {
+        cw_jsonw_key_time(w, "access_ends_at", connection->ends_us);
+    }
+}
+
 void cw_wire_connection(struct cw_jsonw *w, const struct cw_connection *connection)
 {
     cw_jsonw_open_object(w);
@@ -138,18 +163,12 @@ void cw_wire_connection(struct cw_jsonw *w, const struct cw_connection *connecti
     id_member(w, "patient_session_id", CW_PREFIX_SESSION, connection->session.ulid);
     id_member(w, "connection_id", CW_PREFIX_SOURCE, connection->source.ulid);
     cw_jsonw_key_cstr(w, "status", cw_connection_status_name(connection->status));
-    cw_jsonw_key(w, "scopes");
-    cw_jsonw_open_array(w);
-    struct cw_span left = connection->scopes;
-    struct cw_span scope;
-    while (cw_span_word(&left, &scope)) {
-        cw_jsonw_text(w, scope);
-    }
-    cw_jsonw_close_array(w);
+    words_member(w, "scopes", connection->scopes);
     cw_jsonw_key_text(w, "failure_code", connection->failure_code);
     time_member(w, "failure_at", connection->failure_us);
     cw_jsonw_key_time(w, "created_at", connection->created_us);
     cw_jsonw_key_time(w, "updated_at", connection->updated_us);
+    connection_facts(w, connection);
     cw_jsonw_close_object(w);
 }
 

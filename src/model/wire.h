@@ -15,6 +15,7 @@ void cw_wire_patient(struct cw_jsonw *w, const struct cw_patient *patient) CW_NO
 /* PatientDetail: with connections[]. */
 void cw_wire_patient_detail(struct cw_jsonw *w, const struct cw_patient *patient,
                             const struct cw_connection *connections, size_t count) CW_NONNULL(1, 2);
+/* Extension members missing_types, one_time and access_ends_at only where they say something. */
 void cw_wire_connection(struct cw_jsonw *w, const struct cw_connection *connection) CW_NONNULL(1, 2);
 /* FhirSource. */
 void cw_wire_source(struct cw_jsonw *w, const struct cw_source *source) CW_NONNULL(1, 2);

@@ -4,6 +4,12 @@
 
 #include "picker/picker.h"
 
+#include "base/time.h"
+#include "fhir/plan.h"
+#include "model/connection.h"
+#include "os/sys.h"
+#include "smart/scope.h"
+
 #include "base/json.h"
 
 /* What each state says; a failed attempt's sentence is "failure.<code>". */
@@ -58,6 +64,58 @@ static struct cw_span more_information(struct cw_request *request, const struct 
     return uri.len == 0 ? none : cw_arena_span(arena, uri);
 }
 
+/* ---- what a connection lacks */
+
+/* Kinds of records that patients know by a name, and that did not come although they were asked for. */
+static bool add_missing(struct cw_request *request, struct cw_page *page, const char *language,
+                        const struct cw_attempt *attempt)
+{
+    size_t count;
+    bool any = false;
+    struct cw_arena *arena = cw_request_arena(request);
+    const char *const *types = cw_plan_types(&count);
+    for (size_t i = 0; i < count; i++) {
+        enum cw_scope_loss loss = cw_scope_loss(attempt->scopes_asked, attempt->scopes_granted, cw_span_cstr(types[i]));
+        const char *key = cw_arena_printf(arena, "type.%s", types[i]);
+        if (loss == CW_SCOPE_KEPT || key == NULL || !cw_locale_has(cw_visit_of(request)->app->templates, key)) {
+            continue;
+        }
+        struct cw_page *item = cw_page_item(page, "missing");
+        cw_page_cstr(item, "type", cw_picker_text(request, language, key, page));
+        cw_page_bool(item, "part", loss == CW_SCOPE_PART);
+        any = true;
+    }
+    return any;
+}
+
+/* How long one-time access lasts still, in words: a clock time would need the patient's time zone. */
+static const char *time_left(struct cw_request *request, struct cw_page *page, const char *language, int64_t left_us)
+{
+    char count[24];
+    bool hours = left_us >= 2 * CW_HOUR_US;
+    int64_t minutes = (left_us + CW_MINUTE_US - 1) / CW_MINUTE_US;
+    (void)snprintf(count, sizeof count, "%lld", (long long)(hours ? left_us / CW_HOUR_US : minutes < 2 ? 2 : minutes));
+    cw_page_text(page, "count", cw_arena_span(cw_request_arena(request), cw_span_cstr(count)));
+    const char *key = left_us <= 0 ? "result.once_over" : hours ? "result.once_hours" : "result.once_minutes";
+    return cw_picker_text(request, language, key, page);
+}
+
+/* The two things that a patient should know of a connection that is not whole. */
+static void add_shortcomings(struct cw_request *request, struct cw_page *page, const char *language,
+                             const struct cw_attempt *attempt)
+{
+    struct cw_model *m = &cw_visit_of(request)->app->model;
+    struct cw_connection connection;
+    bool connected = attempt->status == CW_ATTEMPT_CONNECTED;
+    cw_page_bool(page, "has_missing", connected && add_missing(request, page, language, attempt));
+    if (connected && cw_connection_get(m, attempt->connection, cw_request_arena(request), &connection, NULL) == CW_OK &&
+        connection.one_time) {
+        bool active = connection.status == CW_CONNECTION_ACTIVE;
+        int64_t left_us = active ? connection.ends_us - cw_now_us() : 0;
+        cw_page_cstr(page, "once", time_left(request, page, language, left_us));
+    }
+}
+
 static void show(struct cw_request *request, struct cw_reply *reply, const struct cw_attempt *attempt, const char *token)
 {
     const char *language = cw_picker_language(request, reply);
@@ -89,6 +147,7 @@ static void show(struct cw_request *request, struct cw_reply *reply, const struc
     cw_page_cstr(page, "here", cw_arena_printf(arena, "%s/attempt/%s", cw_visit_of(request)->base, id));
     cw_page_text(page, "reference", attempt->status == CW_ATTEMPT_FAILED ? cw_arena_span(arena, cw_span_cstr(id))
                                                                          : (struct cw_span){ NULL, 0 });
+    add_shortcomings(request, page, language, attempt);
     cw_page_bool(page, "show_done", attempt->status == CW_ATTEMPT_CONNECTED);
     cw_picker_done_values(request, page, language, attempt->status == CW_ATTEMPT_CONNECTED);
     cw_picker_render(request, reply, 200, "patient/result", language, page);

@@ -146,6 +146,41 @@ struct cw_scope_verdict cw_scope_compare(struct cw_span asked, struct cw_span gr
     return verdict;
 }
 
+/* What a pull of the type stands on: a search, or for the one Patient a read. */
+static unsigned needed_of(struct cw_span type, unsigned wanted)
+{
+    bool patient = cw_span_eq_cstr(type, "Patient");
+    if (patient && (wanted & CW_PERM_READ) != 0) {
+        return CW_PERM_READ;
+    }
+    return (wanted & CW_PERM_SEARCH) != 0 ? CW_PERM_SEARCH : wanted & READ_OR_SEARCH;
+}
+
+enum cw_scope_loss cw_scope_loss(struct cw_span asked, struct cw_span granted, struct cw_span type)
+{
+    unsigned needed = needed_of(type, cw_scope_permits(asked, type, true));
+    if (needed == 0 || cw_span_trim(granted).len == 0 || (cw_scope_permits(granted, type, false) & needed) == needed) {
+        return CW_SCOPE_KEPT;
+    }
+    if ((cw_scope_permits(granted, type, true) & needed) != needed) {
+        return CW_SCOPE_LOST;
+    }
+    bool asked_whole = (cw_scope_permits(asked, type, false) & needed) == needed;
+    return asked_whole ? CW_SCOPE_PART : CW_SCOPE_KEPT;
+}
+
+enum cw_code cw_scope_lost_types(struct cw_span asked, struct cw_span granted, const char *const *types, size_t count,
+                                 struct cw_str *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (cw_scope_loss(asked, granted, cw_span_cstr(types[i])) == CW_SCOPE_LOST) {
+            (void)cw_str_add_cstr(out, out->len > 0 ? " " : "");
+            (void)cw_str_add_cstr(out, types[i]);
+        }
+    }
+    return cw_str_code(out);
+}
+
 /* --- what to ask --- */
 
 static void add_scope(const struct cw_scope_wish *wish, struct cw_span scope, struct cw_str *out)

@@ -67,4 +67,16 @@ struct cw_scope_verdict {
 /* `granted` absent: not in the answer. */
 struct cw_scope_verdict cw_scope_compare(struct cw_span asked, struct cw_span granted);
 
+/* What of a type was asked for and did not come. */
+enum cw_scope_loss {
+    CW_SCOPE_KEPT,        /* all of it, or it was not asked for */
+    CW_SCOPE_PART,        /* only under conditions (?category=…) that were not asked for */
+    CW_SCOPE_LOST         /* it cannot be searched (a Patient: not read) */
+};
+/* `granted` absent or empty: not told, so nothing is known to be lost. */
+enum cw_scope_loss cw_scope_loss(struct cw_span asked, struct cw_span granted, struct cw_span type);
+/* Appends those of the types that are lost, blank separated. */
+enum cw_code cw_scope_lost_types(struct cw_span asked, struct cw_span granted, const char *const *types, size_t count,
+                                 struct cw_str *out) CW_NONNULL(3, 5) CW_MUST_USE;
+
 #endif

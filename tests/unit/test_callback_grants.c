@@ -52,6 +52,27 @@ static const char *jwt(const char *claims)
     return text;
 }
 
+static struct cw_connection_id connection_of(const struct started *s)
+{
+    struct cw_err err = { 0 };
+    struct cw_attempt attempt;
+    must(cw_attempt_get(&app.model, s->session.id, s->id, arena, &attempt, &err), &err, "attempt");
+    return attempt.connection;
+}
+
+static struct cw_connection read_connection(struct cw_connection_id id)
+{
+    struct cw_err err = { 0 };
+    struct cw_connection connection;
+    must(cw_connection_get(&app.model, id, arena, &connection, &err), &err, "connection");
+    return connection;
+}
+
+static struct cw_connection connection_by(const struct started *s)
+{
+    return read_connection(connection_of(s));
+}
+
 /* One practice behind the base that all share is not the other: two connections, each with its own. */
 START_TEST(practices)
 {
@@ -84,23 +105,27 @@ START_TEST(two_children)
 }
 END_TEST
 
+/* What was not granted stands with the connection, and goes when it is granted after all; no refresh token makes it a one-time one. */
+START_TEST(partial_grants)
+{
+    static const struct start asking = { .patient = "pat-partial", .asked = "patient/Patient.rs patient/Condition.rs patient/Goal.rs" };
+    mint("{\"access_token\":\"a\",\"refresh_token\":\"r\",\"patient\":\"upstream-p\",\"scope\":\"patient/Patient.rs patient/Goal.rs\"}");
+    struct started s = return_with(asking);
+    struct cw_connection connection = connection_by(&s);
+    ck_assert(cw_span_eq_cstr(connection.missing_types, "Condition") && !connection.one_time);
+    mint("{\"access_token\":\"a\",\"patient\":\"upstream-p\",\"expires_in\":600,\"scope\":\"patient/Patient.rs patient/Condition.rs patient/Goal.rs\"}");
+    struct started again = return_with(asking);
+    struct cw_connection whole = connection_by(&again);
+    ck_assert(cw_ulid_eq(whole.id.ulid, connection.id.ulid) && whole.missing_types.len == 0 && whole.one_time);
+    int64_t left_us = whole.ends_us - cw_now_us();
+    ck_assert(left_us > 500 * CW_SECOND_US && left_us <= 600 * CW_SECOND_US);
+    /* Told once more, and pulled at once. */
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull WHERE patient ="
+                                              " (SELECT id FROM patient WHERE patient_id = 'pat-partial')"), 1);
+}
+END_TEST
+
 /* --- a connection that is connected again --- */
-
-static struct cw_connection_id connection_of(const struct started *s)
-{
-    struct cw_err err = { 0 };
-    struct cw_attempt attempt;
-    must(cw_attempt_get(&app.model, s->session.id, s->id, arena, &attempt, &err), &err, "attempt");
-    return attempt.connection;
-}
-
-static struct cw_connection read_connection(struct cw_connection_id id)
-{
-    struct cw_err err = { 0 };
-    struct cw_connection connection;
-    must(cw_connection_get(&app.model, id, arena, &connection, &err), &err, "connection");
-    return connection;
-}
 
 static void mint_for(const char *patient, const char *name)
 {
@@ -270,6 +295,7 @@ Suite *callback_grant_suite(void)
     tcase_set_timeout(tcase, 120);
     tcase_add_test(tcase, practices);
     tcase_add_test(tcase, two_children);
+    tcase_add_test(tcase, partial_grants);
     tcase_add_test(tcase, reconnecting);
     tcase_add_test(tcase, reconnect_refused);
     tcase_add_test(tcase, identity_from_an_id_token);

@@ -383,6 +383,74 @@ START_TEST(at_most_ten_attempts_are_open)
 }
 END_TEST
 
+/* An attempt of the running Session that has come back with these scopes; refresh NULL: one-time access for 90 minutes. */
+static const char *connected(const char *asked, const char *granted, const char *refresh)
+{
+    static char path[128];
+    struct cw_err err = { .code = CW_OK };
+    struct cw_registration *registrations;
+    struct cw_state_token state;
+    struct cw_attempt_id id;
+    struct cw_attempt attempt;
+    struct cw_connection_id connection;
+    struct cw_source source;
+    size_t count;
+    CW_AUTO_STR text;
+    cw_str_init(&text, 100);
+    must(cw_registration_list(&app.model, arena, &registrations, &count, &err), &err, "registrations");
+    must(cw_state_make_opaque(&state, &text, &err), &err, "state");
+    must(cw_source_get(&app.model, CW_ENV_SANDBOX, sources[GOOD], arena, &source, &err), &err, "source");
+    int64_t now_us = cw_now_us();
+    struct cw_attempt_new start = { .session = session.id, .source = source.id, .endpoint = source.endpoint,
+                                    .registration = registrations[0].id, .browser = CW_SPAN("browser"), .verifier = CW_SPAN("v"),
+                                    .redirect_uri = CW_SPAN("https://cw.test/callback/x"), .scopes_asked = cw_span_cstr(asked),
+                                    .pinned = CW_SPAN("{}"), .state_expires_us = now_us + CW_MINUTE_US };
+    memcpy(start.state_hash, state.jti_hash, CW_HASH_LEN);
+    must(cw_attempt_start(&app.model, &operator, &start, &id, &err), &err, "start");
+    must(cw_attempt_consume(&app.model, state.jti_hash, CW_SPAN("browser"), arena, &attempt, &err), &err, "consume");
+    struct cw_attempt_success success = { .attempt = id, .upstream_patient = CW_SPAN("p"), .scopes_granted = cw_span_cstr(granted),
+                                          .access_token = CW_SPAN("a"), .refresh_token = cw_span_cstr(refresh),
+                                          .obtained_us = now_us, .expires_us = now_us + 90 * CW_MINUTE_US };
+    must(cw_attempt_connect(&app.model, &operator, &success, &connection, &err), &err, "connect");
+    char id_text[CW_ID_TEXT_MAX];
+    cw_id_emit(CW_PREFIX_ATTEMPT, id.ulid, id_text);
+    snprintf(path, sizeof path, "/attempt/%s", id_text);
+    return path;
+}
+
+START_TEST(a_connection_says_what_it_lacks)
+{
+#define ASKS "openid launch/patient patient/Patient.rs patient/AllergyIntolerance.rs patient/Condition.rs patient/Observation.rs"
+    new_session((struct cw_session_new){ .expires_in_s = 1800 });
+    expect(200, "GET", "", NULL, NULL);
+    const char *path = connected(ASKS, "openid patient/Patient.r patient/Condition.read patient/Observation.rs?category=laboratory", "r");
+    struct fcgi_answer page = ask("GET", path, NULL);
+    ck_assert_int_eq(page.status, 200);
+    ck_assert_ptr_nonnull(strstr(page.body, "What was not shared"));
+    ck_assert_ptr_nonnull(strstr(page.body, "<li>Allergies</li>"));
+    ck_assert_ptr_nonnull(strstr(page.body, "<li>Test results and vital signs (only some of them)</li>"));
+    ck_assert_ptr_null(strstr(page.body, "Health problems"));
+    ck_assert_ptr_null(strstr(page.body, "Your details"));
+    ck_assert_ptr_null(strstr(page.body, "short time only"));
+    keep(&page);
+    fcgi_answer_free(&page);
+    /* The button starts a new attempt at the same source at once. */
+    int64_t before = attempts();
+    ck_assert_ptr_nonnull(strstr(press("/start", ids[GOOD]), "/authorize?"));
+    ck_assert_int_eq(attempts(), before + 1);
+
+    page = ask("GET", connected(ASKS, ASKS, "r"), NULL);
+    ck_assert_int_eq(page.status, 200);
+    ck_assert_ptr_null(strstr(page.body, "What was not shared"));
+    fcgi_answer_free(&page);
+
+    page = ask("GET", connected("patient/*.rs", "patient/*.rs", NULL), NULL);
+    ck_assert_ptr_nonnull(strstr(page.body, "about 90 minutes from now"));
+    ck_assert_ptr_null(strstr(page.body, "What was not shared"));
+    fcgi_answer_free(&page);
+}
+END_TEST
+
 START_TEST(done_completes_once_and_returns)
 {
     char want[512];
@@ -484,6 +552,7 @@ static Suite *picker_suite(void)
     tcase_add_test(tcase, what_cannot_start_says_why);
     tcase_add_test(tcase, unknown_sources_are_refused);
     tcase_add_test(tcase, at_most_ten_attempts_are_open);
+    tcase_add_test(tcase, a_connection_says_what_it_lacks);
     tcase_add_test(tcase, done_completes_once_and_returns);
     tcase_add_test(tcase, direct_mode_has_one_page);
     tcase_add_test(tcase, links_that_are_none_tell_nothing);

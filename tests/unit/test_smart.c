@@ -106,6 +106,42 @@ START_TEST(compare)
 }
 END_TEST
 
+START_TEST(losses)
+{
+    static const struct {
+        const char *asked, *granted, *type;
+        enum cw_scope_loss loss;
+    } rows[] = {
+        { "patient/Observation.rs", "patient/Observation.rs", "Observation", CW_SCOPE_KEPT },
+        { "patient/Observation.read", "patient/Observation.rs", "Observation", CW_SCOPE_KEPT },
+        { "patient/Observation.rs", "patient/*.read", "Observation", CW_SCOPE_KEPT },
+        { "patient/*.rs", "patient/Condition.rs", "Condition", CW_SCOPE_KEPT },
+        { "patient/*.rs", "patient/Condition.rs", "Observation", CW_SCOPE_LOST },
+        { "patient/Observation.rs", "openid patient/Condition.rs", "Observation", CW_SCOPE_LOST },
+        { "patient/Observation.rs", "patient/Observation.r", "Observation", CW_SCOPE_LOST },
+        { "patient/Observation.rs", "patient/Observation.s", "Observation", CW_SCOPE_KEPT },
+        { "patient/Patient.rs", "patient/Patient.r", "Patient", CW_SCOPE_KEPT },
+        { "patient/Patient.rs", "patient/Patient.s", "Patient", CW_SCOPE_LOST },
+        { "patient/Observation.rs", "patient/Observation.rs?category=laboratory", "Observation", CW_SCOPE_PART },
+        { "patient/Observation.rs?category=laboratory", "patient/Observation.rs?category=laboratory", "Observation", CW_SCOPE_KEPT },
+        { "patient/Observation.rs", "system/Observation.rs", "Observation", CW_SCOPE_LOST },
+        { "user/Practitioner.read", "user/Practitioner.r", "Practitioner", CW_SCOPE_LOST },
+        { "patient/Observation.rs", "", "Observation", CW_SCOPE_KEPT },
+        { "openid fhirUser", "patient/Condition.rs", "Observation", CW_SCOPE_KEPT },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        enum cw_scope_loss loss = cw_scope_loss(cw_span_cstr(rows[i].asked), cw_span_cstr(rows[i].granted), cw_span_cstr(rows[i].type));
+        ck_assert_msg(loss == rows[i].loss, "row %zu: %d", i, (int)loss);
+    }
+    static const char *const types[] = { "Patient", "Observation", "Goal" };
+    CW_AUTO_STR out;
+    cw_str_init(&out, 16);
+    ck_assert_int_eq(cw_scope_lost_types(CW_SPAN("patient/*.rs"), CW_SPAN("patient/Patient.rs"), types, 3, &out), CW_OK);
+    ck_assert_str_eq(cw_str_cstr(&out), "Observation Goal");
+    ck_assert_int_eq(cw_scope_lost_types(CW_SPAN("patient/*.rs"), CW_SPAN("openid"), types, 3, &out), CW_E_TOO_BIG);
+}
+END_TEST
+
 START_TEST(request)
 {
     static const char *const types[] = { "Patient", "Observation", "Practitioner", "Goal" };
@@ -175,6 +211,7 @@ Suite *scope_suite(void)
     tcase_add_test(tcase, grammar);
     tcase_add_test(tcase, permits);
     tcase_add_test(tcase, compare);
+    tcase_add_test(tcase, losses);
     tcase_add_test(tcase, request);
     suite_add_tcase(suite, tcase);
     return suite;
