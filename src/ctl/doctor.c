@@ -1,151 +1,126 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* doctor SOURCE: can a patient connect here? TLS, discovery, capabilities and registration, each finding by name. */
+/* doctor SOURCE: can a patient connect here? Each finding with its cause by name and the next step. */
 #include "config.h"
 #include "ctl/ctl.h"
 
 #include <stdio.h>
 
 #include "base/limits.h"
-#include "model/registration.h"
-#include "model/source.h"
+#include "fhir/examine.h"
 #include "net/http.h"
 #include "net/url.h"
-#include "smart/discovery.h"
 
-#define FINDINGS_MAX 24u
+#define FINDINGS_MAX 64u
+
+static const struct ctl_column columns[] = {
+    { "check", CTL_TEXT }, { "result", CTL_TEXT }, { "cause", CTL_TEXT }, { "detail", CTL_TEXT }, { "next", CTL_TEXT },
+};
+enum { WIDTH = CW_ARRAY_LEN(columns) };
 
 struct doctor {
     struct ctl *ctl;
-    struct ctl_cell cells[FINDINGS_MAX * 3];
+    struct ctl_cell *cells;
     size_t count;
     bool ill;
 };
 
-static const struct ctl_column columns[] = { { "check", CTL_TEXT }, { "result", CTL_TEXT }, { "detail", CTL_TEXT } };
-
-static void find(struct doctor *doctor, const char *check, const char *result, const char *detail)
+static void found(void *arg, const struct cw_finding *finding)
 {
+    struct doctor *doctor = arg;
     if (doctor->count == FINDINGS_MAX) {
         return;
     }
-    struct ctl_cell *row = doctor->cells + doctor->count++ * 3;
-    row[0] = CTL_T(cw_span_cstr(check));
-    row[1] = CTL_T(cw_span_cstr(result));
-    row[2] = CTL_T(cw_arena_span(doctor->ctl->arena, cw_span_cstr(detail == NULL ? "" : detail)));
-    doctor->ill |= strcmp(result, "fail") == 0;
+    const struct ctl_cell row[WIDTH] = {
+        CTL_T(cw_span_cstr(finding->check)),
+        CTL_T(cw_span_cstr(cw_finding_result_name(finding->result))),
+        CTL_T(cw_span_cstr(finding->cause)),
+        CTL_T(cw_arena_span(doctor->ctl->arena, cw_span_cstr(finding->detail))),
+        CTL_T(cw_span_cstr(finding->next)),
+    };
+    memcpy(doctor->cells + doctor->count++ * WIDTH, row, sizeof row);
+    doctor->ill |= finding->result == CW_FINDING_FAIL;
 }
 
-static struct cw_span host_of(struct ctl *ctl, const char *text)
+/* A row per finding is for programs and wide screens; people read one below the other. */
+static enum cw_code print(struct doctor *doctor, struct cw_err *err)
 {
-    struct cw_url *url = NULL;
-    struct cw_err ignored = { 0 };
-    struct cw_span host = { NULL, 0 };
-    if (cw_url_parse(cw_span_cstr(text), &url, &ignored) == CW_OK) {
-        char *name = cw_arena_printf(ctl->arena, "%s:%u", cw_url_host(url), cw_url_port(url));
-        host = cw_span_cstr(name);
+    struct ctl_table table = { columns, WIDTH, doctor->cells, doctor->count };
+    if (ctl_switch(doctor->ctl, "--json")) {
+        return ctl_table_print(doctor->ctl, &table, err);
     }
-    cw_url_free(url);
-    return host;
-}
-
-static void examine_discovery(struct doctor *doctor, const struct cw_discovery *found)
-{
-    find(doctor, "discovery", "ok", cw_discovery_found_name(found->found));
-    find(doctor, "authorization_endpoint", "ok", found->authorization_endpoint);
-    find(doctor, "token_endpoint", "ok", found->token_endpoint);
-    find(doctor, "issuer", found->issuer[0] == '\0' ? "note" : "ok", found->issuer[0] == '\0' ? "not told" : found->issuer);
-    find(doctor, "pkce", found->pkce_s256 ? "ok" : "note",
-         found->pkce_s256 ? "S256" : found->pkce_told ? "S256 is not among its methods" : "not told; S256 is sent");
-    find(doctor, "standalone_launch", (found->capabilities & CW_CAP_LAUNCH_STANDALONE) != 0 ? "ok" : "note",
-         (found->capabilities & CW_CAP_LAUNCH_STANDALONE) != 0 ? "advertised" : "not advertised; servers under-report");
-    find(doctor, "offline_access", (found->capabilities & CW_CAP_PERMISSION_OFFLINE) != 0 ? "ok" : "note",
-         (found->capabilities & CW_CAP_PERMISSION_OFFLINE) != 0 ? "advertised" : "not advertised: the connection may end with its first token");
-    find(doctor, "revocation_endpoint", found->revocation_endpoint[0] == '\0' ? "note" : "ok",
-         found->revocation_endpoint[0] == '\0' ? "none: a patient must take access back at the portal" : found->revocation_endpoint);
-}
-
-static void examine_registration(struct doctor *doctor, const struct cw_source *source, const char *base,
-                                 const struct cw_discovery *found)
-{
-    struct ctl *ctl = doctor->ctl;
-    struct cw_span hosts[] = { host_of(ctl, base), host_of(ctl, found->authorization_endpoint),
-                               host_of(ctl, found->token_endpoint) };
-    struct cw_registration registration;
-    struct cw_err err = { 0 };
-    find(doctor, "hosts", "ok", cw_arena_printf(ctl->arena, "%.*s %.*s %.*s", (int)hosts[0].len, hosts[0].ptr,
-                                                (int)hosts[1].len, hosts[1].ptr, (int)hosts[2].len, hosts[2].ptr));
-    enum cw_code rc = cw_registration_choose(&ctl->model, source->environment, source->id, source->vendor, hosts,
-                                             CW_ARRAY_LEN(hosts), ctl->arena, &registration, &err);
-    if (rc != CW_OK) {
-        find(doctor, "client_registration", "fail",
-             rc == CW_E_NOT_FOUND ? "none fits this source and its hosts: chartwayctl client add" : cw_code_name(rc));
-        return;
+    struct ctl_cell *lines = ctl_cells(doctor->ctl, doctor->count * 2, 3, err);
+    if (lines == NULL) {
+        return CW_E_TOO_BIG;
     }
-    find(doctor, "client_registration", "ok", cw_auth_method_name(registration.method));
-    char *redirect = cw_arena_printf(ctl->arena, "%s/callback/%.*s", cw_config_text(ctl->config, CW_CONF_ORIGIN),
-                                     (int)registration.slug.len, registration.slug.ptr);
-    find(doctor, "redirect_uri", "ok", redirect);
-    bool told = found->auth_methods != 0;
-    bool offered = (found->auth_methods & 1u << registration.method) != 0;
-    find(doctor, "auth_method", !told || offered ? "ok" : "note",
-         !told ? "not told by the server" : offered ? "advertised" : "not among those that the server advertises");
+    static const struct ctl_column narrow[] = { { "result", CTL_TEXT }, { "check", CTL_TEXT }, { "detail", CTL_TEXT } };
+    size_t count = 0;
+    for (size_t i = 0; i < doctor->count; i++) {
+        const struct ctl_cell *row = doctor->cells + i * WIDTH;
+        struct ctl_cell *line = lines + count++ * 3;
+        line[0] = row[1];
+        line[1] = row[0];
+        line[2] = row[3];
+        if (row[2].text.len > 0) {
+            line = lines + count++ * 3;
+            line[0] = CTL_T(CW_SPAN(" "));
+            line[1] = CTL_T(CW_SPAN(" "));
+            line[2] = CTL_T(cw_span_cstr(cw_arena_printf(doctor->ctl->arena, "%.*s. %.*s", (int)row[2].text.len, row[2].text.ptr,
+                                                         (int)row[4].text.len, row[4].text.len == 0 ? "" : row[4].text.ptr)));
+        }
+    }
+    table = (struct ctl_table){ narrow, CW_ARRAY_LEN(narrow), lines, count };
+    return ctl_table_print(doctor->ctl, &table, err);
 }
 
-static void examine_stored(struct doctor *doctor, const struct cw_source *source)
+static bool is_url(const char *text)
 {
-    struct cw_endpoint endpoint;
-    struct cw_err err = { 0 };
-    if (cw_endpoint_get(&doctor->ctl->model, source->endpoint, doctor->ctl->arena, &endpoint, &err) == CW_OK) {
-        find(doctor, "held_change", endpoint.held ? "fail" : "ok",
-             endpoint.held ? "a changed host waits: chartwayctl source approve" : "none");
+    return cw_span_starts(cw_span_cstr(text), CW_SPAN("https://")) || cw_span_starts(cw_span_cstr(text), CW_SPAN("http://"));
+}
+
+/* One of the catalogue, or a URL that is not in it yet. */
+static enum cw_code choose_source(struct ctl *ctl, struct cw_source *ret, struct cw_err *err)
+{
+    const char *wanted = ctl_arg(ctl, 0);
+    enum cw_code rc = ctl_source(ctl, wanted, ret, err);
+    if (rc != CW_E_NOT_FOUND || !is_url(wanted)) {
+        return rc;
     }
+    *ret = (struct cw_source){ .base_url = cw_span_cstr(wanted) };
+    return ctl_environment(ctl, CW_ENV_SANDBOX, &ret->environment, err);
 }
 
 static enum cw_code examine(struct doctor *doctor, const struct cw_source *source, struct cw_err *err)
 {
     struct ctl *ctl = doctor->ctl;
     struct cw_http *http = NULL;
-    struct cw_discovery found;
-    struct cw_err why = { 0 };
-    CW_AUTO_STR base;
-    cw_str_init(&base, CW_URL_MAX);
-    enum cw_code rc = cw_url_normal_base(source->base_url, &base, err);
+    struct cw_profiles *profiles = NULL;
+    enum cw_code rc = cw_profiles_load(cw_config_text(ctl->config, CW_CONF_VENDORS_DIR), &profiles, err);
     if (rc == CW_OK) {
         rc = cw_http_new(ctl->config, &http, err);
     }
-    if (rc != CW_OK) {
-        return rc;
-    }
-    bool tls = cw_span_starts(cw_str_span(&base), CW_SPAN("https://"));
-    find(doctor, "fhir_base_url", "ok", cw_str_cstr(&base));
-    rc = cw_smart_discover(http, cw_str_cstr(&base), ctl->arena, &found, &why);
-    cw_http_free(http);
-    if (rc == CW_OK || rc == CW_E_UPSTREAM) {
-        find(doctor, "tls", tls ? "ok" : "note", tls ? "verified" : "plain http, by the allow-list");
-    }
+    struct cw_examination examination = {
+        .model = &ctl->model, .profiles = profiles, .http = http, .arena = ctl->arena,
+        .origin = cw_config_text(ctl->config, CW_CONF_ORIGIN), .source = source, .found = found, .arg = doctor,
+    };
     if (rc == CW_OK) {
-        examine_discovery(doctor, &found);
-        examine_registration(doctor, source, cw_str_cstr(&base), &found);
-    } else {
-        find(doctor, rc == CW_E_UPSTREAM ? "discovery" : "reach", "fail", why.text[0] != '\0' ? why.text : cw_code_name(rc));
+        rc = cw_examine(&examination, err);
     }
-    examine_stored(doctor, source);
-    return CW_OK;
+    cw_http_free(http);
+    cw_profiles_free(profiles);
+    return rc;
 }
 
 static enum cw_code run(struct ctl *ctl, struct cw_err *err)
 {
-    struct doctor doctor = { .ctl = ctl };
+    struct doctor doctor = { .ctl = ctl, .cells = ctl_cells(ctl, FINDINGS_MAX, WIDTH, err) };
     struct cw_source source;
-    enum cw_code rc = ctl_source(ctl, ctl_arg(ctl, 0), &source, err);
+    enum cw_code rc = doctor.cells == NULL ? CW_E_TOO_BIG : choose_source(ctl, &source, err);
     if (rc == CW_OK) {
         rc = examine(&doctor, &source, err);
     }
-    if (rc != CW_OK) {
-        return rc;
+    if (rc == CW_OK) {
+        rc = print(&doctor, err);
     }
-    struct ctl_table table = { columns, CW_ARRAY_LEN(columns), doctor.cells, doctor.count };
-    rc = ctl_table_print(ctl, &table, err);
     if (rc == CW_OK && doctor.ill) {
         rc = cw_err_set(err, CW_E_UPSTREAM, "doctor", "a patient cannot connect here as it is");
     }
@@ -153,7 +128,7 @@ static enum cw_code run(struct ctl *ctl, struct cw_err *err)
 }
 
 static const struct ctl_option options[] = {
-    { "--env", "sandbox|production", false, "where to look; both when left out" },
+    { "--env", "sandbox|production", false, "where to look; both when left out (sandbox for a URL that is not in the catalogue)" },
     { "--json", NULL, false, "as JSON" },
     { 0 },
 };

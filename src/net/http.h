@@ -38,6 +38,7 @@ struct cw_http_request {
     size_t body_max;           /* of the answer, after decompression; required */
     unsigned total_ms;         /* 0: [net] total_timeout_ms */
     unsigned redirects;        /* GET only: how many to follow, same scheme or better, never with credentials or `headers`; at most CW_REDIRECTS_MAX */
+    bool want_certificate;     /* fill certificate_until_us; goes on a connection of its own */
     bool fresh_connection;     /* token refresh: no kept connection, so that "sent or not" is never in doubt */
 };
 
@@ -48,6 +49,7 @@ struct cw_http_response {
     struct cw_str final_url;   /* after redirects */
     bool request_sent;         /* something of the request may have reached the peer */
     int64_t took_us;
+    int64_t certificate_until_us; /* end of the peer's certificate, where it was asked for; 0: not told, or plain http */
     long retry_after_s;        /* seconds from Retry-After in either form, capped to a day; -1 when absent */
 };
 

@@ -14,6 +14,7 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "net/certificate.h"
 #include "os/sys.h"
 
 #define RETRY_AFTER_MAX_S 86400
@@ -287,8 +288,10 @@ static enum cw_code set_target(struct cw_transfer *t, const struct cw_http_reque
     }
     (void)curl_easy_setopt(t->easy, CURLOPT_TIMEOUT_MS, (long)left_ms);
     (void)curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)cw_net_policy_connect_ms(t->policy));
-    (void)curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, request->fresh_connection ? 1L : 0L);
-    (void)curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, request->fresh_connection ? 1L : 0L);
+    bool fresh = request->fresh_connection || request->want_certificate; /* a kept connection tells no certificate */
+    (void)curl_easy_setopt(t->easy, CURLOPT_CERTINFO, request->want_certificate ? 1L : 0L);
+    (void)curl_easy_setopt(t->easy, CURLOPT_FRESH_CONNECT, fresh ? 1L : 0L);
+    (void)curl_easy_setopt(t->easy, CURLOPT_FORBID_REUSE, fresh ? 1L : 0L);
     (void)curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers);
     bool ok = curl_easy_setopt(t->easy, CURLOPT_URL, cw_url_text(t->url)) == CURLE_OK;
     ok = ok && (ca_file[0] == '\0' || curl_easy_setopt(t->easy, CURLOPT_CAINFO, ca_file) == CURLE_OK);
@@ -398,12 +401,29 @@ static enum cw_code meaning_of(const struct cw_transfer *t, CURLcode result)
     return CW_E_UNAVAILABLE; /* name, connect, TLS, reset, cut */
 }
 
+/* The end of the first certificate of the chain, read from its own bytes: libcurl's text of the date differs from build to build. */
+static int64_t certificate_end(CURL *easy)
+{
+    struct curl_certinfo *chain = NULL;
+    int64_t end_us = 0;
+    if (curl_easy_getinfo(easy, CURLINFO_CERTINFO, &chain) != CURLE_OK || chain == NULL || chain->num_of_certs < 1) {
+        return 0;
+    }
+    for (const struct curl_slist *at = chain->certinfo[0]; at != NULL && end_us == 0; at = at->next) {
+        if (strncmp(at->data, "Cert:", 5) == 0) {
+            end_us = cw_certificate_end(cw_span_cstr(at->data + 5));
+        }
+    }
+    return end_us;
+}
+
 enum cw_code cw_transfer_finish(struct cw_transfer *t, CURLcode result, struct cw_err *err)
 {
     struct cw_http_response *response = t->response;
     (void)curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &response->status);
     response->took_us = cw_monotonic_us() - t->started_us;
     response->retry_after_s = retry_after(response);
+    response->certificate_until_us = certificate_end(t->easy);
     if (result == CURLE_OK) {
         cw_str_clear(&response->final_url);
         return cw_str_add_cstr(&response->final_url, cw_url_text(t->url)) == CW_OK

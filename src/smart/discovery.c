@@ -301,8 +301,29 @@ static enum cw_code make_tries(const struct cw_url *base, struct cw_str text[3],
     return CW_OK;
 }
 
+static enum cw_code try_and_tell(const struct cw_discovery_search *search, const struct try *try, struct cw_discovery *ret,
+                                 struct cw_err *err)
+{
+    struct cw_err why = { .code = CW_OK };
+    enum cw_code rc = one_try(search->http, try, search->base, search->arena, ret, &why);
+    if (search->told != NULL) {
+        search->told(search->arg, try->url, rc, &why);
+    }
+    if (rc != CW_OK && err != NULL) {
+        *err = why;
+    }
+    return rc;
+}
+
 enum cw_code cw_smart_discover(struct cw_http *http, const char *base, struct cw_arena *arena,
                                struct cw_discovery *ret_discovery, struct cw_err *err)
+{
+    const struct cw_discovery_search search = { .http = http, .base = base, .arena = arena };
+    return cw_smart_discover_told(&search, ret_discovery, err);
+}
+
+enum cw_code cw_smart_discover_told(const struct cw_discovery_search *search, struct cw_discovery *ret_discovery,
+                                    struct cw_err *err)
 {
     struct cw_url *url = NULL;
     struct cw_str text[3];
@@ -310,7 +331,7 @@ enum cw_code cw_smart_discover(struct cw_http *http, const char *base, struct cw
     for (unsigned i = 0; i < 3; i++) {
         cw_str_init(&text[i], CW_LINK_MAX);
     }
-    enum cw_code rc = parse_base(base, &url, err);
+    enum cw_code rc = parse_base(search->base, &url, err);
     if (rc == CW_OK) {
         rc = make_tries(url, text, tries, err);
     }
@@ -319,7 +340,7 @@ enum cw_code cw_smart_discover(struct cw_http *http, const char *base, struct cw
         if (i == 1 && strcmp(tries[0].url, tries[1].url) == 0) {
             continue;
         }
-        rc = one_try(http, &tries[i], base, arena, ret_discovery, err);
+        rc = try_and_tell(search, &tries[i], ret_discovery, err);
         if (rc == CW_OK || is_hopeless(rc)) {
             tried = false;
             break;

@@ -64,6 +64,18 @@ enum cw_code cw_discovery_parse_capability(struct cw_span body, const char *base
 enum cw_code cw_smart_discover(struct cw_http *http, const char *base, struct cw_arena *arena,
                                struct cw_discovery *ret_discovery, struct cw_err *err) CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
 
+/* The same, telling what each place said: CW_OK, or why it is of no use. For who examines a source. */
+typedef void cw_discovery_told_fn(void *arg, const char *url, enum cw_code rc, const struct cw_err *err);
+struct cw_discovery_search {
+    struct cw_http *http;
+    const char *base;
+    struct cw_arena *arena;
+    cw_discovery_told_fn *told;            /* NULL: nobody listens */
+    void *arg;
+};
+enum cw_code cw_smart_discover_told(const struct cw_discovery_search *search, struct cw_discovery *ret_discovery,
+                                    struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
+
 /* True when issuer, authorization and token hosts of `now` are those of `pinned`: otherwise the change is held for the operator (design 13). */
 bool cw_discovery_same_hosts(const struct cw_discovery *pinned, const struct cw_discovery *now) CW_NONNULL(1, 2);
 

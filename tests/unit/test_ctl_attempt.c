@@ -23,7 +23,7 @@ static void setup(void)
 {
     struct cw_err err = { 0 };
     cw_test_db_init(&test, true);
-    ctl_configure(&test, 9, "");
+    ctl_configure(&test, NULL, 9, "");
     arena = cw_arena_new((size_t)8 * 1024 * 1024);
     OK(cw_model_init(&m, test.config, 2, &err));
     OK(cw_org_create(&m, &actor, CW_SPAN("Clinic"), CW_ENV_SANDBOX, &org, &err));

@@ -24,7 +24,7 @@ static const struct cw_actor actor = { .kind = CW_ACTOR_OPERATOR, .name = "teste
 static void setup(void)
 {
     cw_test_db_init(&test, true);
-    ctl_configure(&test, 9, "");
+    ctl_configure(&test, NULL, 9, "");
     OK(cw_model_init(&m, test.config, 4, &err));
 }
 
