@@ -56,7 +56,7 @@ dev_bench() {
 bench_yard_up() {
     YARD_PORT=$((PORT + 1))
     db_admin -e 'CREATE DATABASE IF NOT EXISTS chartway_yard'
-    sed -e "s|127.0.0.1:$PORT |127.0.0.1:$YARD_PORT |" -e "s|$RUN/api.sock|$RUN/yard.sock|" -e "s|nginx-master|nginx-yard|" \
+    sed -e "s|127.0.0.1:$PORT |127.0.0.1:$YARD_PORT |" -e "s|127.0.0.2:$PORT;|127.0.0.2:$YARD_PORT;|" -e "s|$RUN/api.sock|$RUN/yard.sock|" -e "s|nginx-master|nginx-yard|" \
         -e "s|location /sandbox/ {|location = /yard { fastcgi_pass chartway_api; } location /sandbox/ {|" "$ETC/nginx.conf" >"$ETC/nginx-yard.conf"
     run_supervised yard spawn-fcgi -s "$RUN/yard.sock" -M 0600 -n -- "$BUILD/yard_web" 32 "$RUN/mariadb.sock" chartway_yard
     run_supervised yard-nginx "$(command -v nginx || echo /usr/sbin/nginx)" -p "$STATE/nginx" -e "$LOG/nginx-error.log" -c "$ETC/nginx-yard.conf"

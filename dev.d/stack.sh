@@ -7,6 +7,8 @@
 #   run/   sockets and pids                    lib/   Chartway's state   bin/   chartwayctl with the configuration
 
 ORIGIN=http://127.0.0.1:$PORT
+# A second host of the sandbox hospital, for personalities that live on two; every 127.x.y.z is this machine on Linux.
+OTHER_ORIGIN=http://127.0.0.2:$PORT
 RUN=$STATE/run
 ETC=$STATE/etc
 LOG=$STATE/log
@@ -38,7 +40,7 @@ stack_configure() {
     touch "$ETC/allow"
     [ $# -eq 0 ] || printf '%s\n' "$@" >>"$ETC/allow"
     sort -u -o "$ETC/allow" "$ETC/allow"
-    allow="127.0.0.1:$PORT $(tr '\n' ' ' <"$ETC/allow")"
+    allow="127.0.0.1:$PORT 127.0.0.2:$PORT $(tr '\n' ' ' <"$ETC/allow")"
     secret_file "$ETC/master.key"
     secret_file "$ETC/db.password"
     secret_file "$ETC/sandbox-operator.token"
@@ -89,6 +91,7 @@ callback_per_address = ${CHARTWAY_CALLBACK_PER_ADDRESS:-6000}
 [sandbox]
 enabled = true
 operator_token_file = $ETC/sandbox-operator.token
+other_origin = $OTHER_ORIGIN
 ${CHARTWAY_SANDBOX_DATA:+data = $CHARTWAY_SANDBOX_DATA}
 END
     write_file "$ETC/nginx.conf" <<END
@@ -119,6 +122,22 @@ $(for name in "${RESPONDERS[@]}"; do
         location /sandbox/ {
             # real input for the sandbox hospital is larger than anything the API takes
             client_max_body_size 64m;
+            fastcgi_pass chartway_sandbox;
+        }
+    }
+    # the hospital's second host: its root is the discovery of the one personality that has it there
+    server {
+        listen 127.0.0.2:$PORT;
+        server_name 127.0.0.2;
+        set \$chartway_www $ROOT/www;
+        include $ROOT/conf/nginx/locations.conf;
+        location /sandbox/ {
+            fastcgi_pass chartway_sandbox;
+        }
+        location = /.well-known/smart-configuration {
+            fastcgi_param REQUEST_METHOD  \$request_method;
+            fastcgi_param REQUEST_URI     /sandbox/as/meditech\$request_uri;
+            fastcgi_param SERVER_PROTOCOL \$server_protocol;
             fastcgi_pass chartway_sandbox;
         }
     }

@@ -20,7 +20,7 @@
 
 struct cw_sbx_client {
     json_t *object;
-    const char *id, *name, *secret, *jwks_file, *alg;
+    const char *id, *name, *secret, *jwks_file, *alg, *grant;
     enum cw_sbx_auth auth;
     json_t *jwks; /* borrowed from object; NULL */
     char *redirects[REDIRECTS_MAX];
@@ -98,7 +98,7 @@ static enum cw_code take_redirects(struct cw_sbx_client *client, struct cw_span 
             return wrong(err, CW_E_RANGE, "redirect_folder does not end in a slash");
         }
     }
-    return client->redirect_count == 0 && client->folder == NULL ? wrong(err, CW_E_MISSING, "no redirect URI") : CW_OK;
+    return client->redirect_count == 0 && client->folder == NULL && client->grant == NULL ? wrong(err, CW_E_MISSING, "no redirect URI") : CW_OK;
 }
 
 static enum cw_code take_auth(struct cw_sbx_client *client, struct cw_err *err)
@@ -119,6 +119,7 @@ static enum cw_code take_auth(struct cw_sbx_client *client, struct cw_err *err)
     client->secret = json_string_value(json_object_get(client->object, "secret"));
     client->jwks = json_object_get(client->object, "jwks");
     client->jwks_file = json_string_value(json_object_get(client->object, "jwks_file"));
+    client->grant = json_string_value(json_object_get(client->object, "grant"));
     client->alg = json_string_value(json_object_get(client->object, "alg"));
     const json_t *personalities = json_object_get(client->object, "personalities");
     if (personalities != NULL && !json_is_array(personalities)) {
@@ -184,6 +185,11 @@ enum cw_sbx_auth cw_sbx_client_auth(const struct cw_sbx_client *client)
     return client->auth;
 }
 
+const char *cw_sbx_client_grant(const struct cw_sbx_client *client)
+{
+    return client->grant;
+}
+
 const json_t *cw_sbx_client_json(const struct cw_sbx_client *client)
 {
     return client->object;
@@ -225,6 +231,17 @@ bool cw_sbx_client_redirects_to(const struct cw_sbx_client *client, struct cw_sp
 
 /* --- proof --- */
 
+/* A form-encoder would not have let these through. */
+static bool has_unencoded(struct cw_span text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (strchr("!\"#$&'(),/:;<=>?@[]^`{|}~", text.ptr[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum cw_code read_basic(struct cw_span header, struct cw_arena *arena, struct cw_sbx_credentials *ret)
 {
     CW_AUTO_STR plain;
@@ -241,10 +258,15 @@ static enum cw_code read_basic(struct cw_span header, struct cw_arena *arena, st
         return CW_E_SYNTAX;
     }
     struct cw_span *fields[2] = { &ret->id, &ret->secret };
+    ret->raw_id = raw[0];
+    ret->raw_secret = raw[1];
+    ret->decodes = true;
     for (size_t i = 0; i < 2; i++) { /* RFC 6749 2.3.1: each form-encoded first; SMART's plain form has nothing to decode */
         CW_AUTO_STR text;
         cw_str_init_secret(&text, 4096);
-        bool decoded = cw_percent_decode(raw[i], true, &text) == CW_OK && cw_span_find(raw[i], '%') < raw[i].len;
+        bool good = cw_percent_decode(raw[i], true, &text) == CW_OK;
+        bool decoded = good && cw_span_find(raw[i], '%') < raw[i].len;
+        ret->decodes = ret->decodes && good && !has_unencoded(raw[i]);
         *fields[i] = decoded ? cw_arena_span(arena, cw_str_span(&text)) : raw[i];
     }
     ret->auth = CW_SBX_AUTH_BASIC;
@@ -323,8 +345,7 @@ static enum cw_code check_claims(const struct cw_sbx_client *client, const json_
     return ret_jti->ptr == NULL ? wrong(err, CW_E_OOM, "out of memory") : CW_OK;
 }
 
-/* The header of a compact JWS names that algorithm. */
-static bool has_alg(struct cw_span assertion, const char *alg)
+bool cw_sbx_assertion_is(struct cw_span assertion, const char *alg)
 {
     CW_AUTO_STR header;
     CW_AUTO_JSON *root = NULL;
@@ -350,7 +371,7 @@ static enum cw_code check_assertion(const struct cw_sbx_client *client, struct c
         rc = rc == CW_OK ? cw_json_parse(cw_str_span(&file), limits, &read, err) : rc;
         jwks = read;
     }
-    if (rc == CW_OK && client->alg != NULL && !has_alg(assertion, client->alg)) {
+    if (rc == CW_OK && client->alg != NULL && !cw_sbx_assertion_is(assertion, client->alg)) {
         return wrong(err, CW_E_AUTH, "an assertion of another algorithm than registered");
     }
     if (rc == CW_OK) {

@@ -21,7 +21,8 @@ enum cw_sbx_auth { CW_SBX_AUTH_NONE, CW_SBX_AUTH_BASIC, CW_SBX_AUTH_POST, CW_SBX
 struct cw_sbx_client;
 
 void cw_sbx_client_free(struct cw_sbx_client *client);
-/* From {client_id, auth, name?, secret?, redirect_uris?: [], redirect_folder?, jwks?, jwks_file?, alg?, personalities?: []}; alg: the one
+/* From {client_id, auth, name?, secret?, redirect_uris?: [], redirect_folder?, jwks?, jwks_file?, alg?, personalities?: [], grant?}; grant: made by
+ * dynamic registration, for this one grant, without redirect URIs; alg: the one
  * algorithm of assertions; personalities: the only ones that know this app. "{origin}" at the start of a URI
  * stands for `origin`. CW_E_MISSING, CW_E_KIND, CW_E_RANGE, CW_E_OOM. The object is copied. */
 enum cw_code cw_sbx_client_new(const json_t *object, struct cw_span origin, struct cw_sbx_client **ret_client, struct cw_err *err)
@@ -32,6 +33,8 @@ enum cw_code cw_sbx_clients_default(json_t **ret_array, struct cw_err *err) CW_N
 const char *cw_sbx_client_id(const struct cw_sbx_client *client) CW_RETURNS_NONNULL;
 const char *cw_sbx_client_name(const struct cw_sbx_client *client) CW_RETURNS_NONNULL;
 enum cw_sbx_auth cw_sbx_client_auth(const struct cw_sbx_client *client);
+/* Id of the grant that an app of dynamic registration stands for; NULL for others. */
+const char *cw_sbx_client_grant(const struct cw_sbx_client *client);
 /* The object that it was made from. Borrowed. */
 const json_t *cw_sbx_client_json(const struct cw_sbx_client *client);
 /* True when the app is known under the personality of that name ("": the plain hospital). `own`: only where it is named. */
@@ -42,7 +45,11 @@ bool cw_sbx_client_redirects_to(const struct cw_sbx_client *client, struct cw_sp
 struct cw_sbx_credentials {
     enum cw_sbx_auth auth;
     struct cw_span id, secret, assertion;
+    struct cw_span raw_id, raw_secret; /* of HTTP Basic, as they came */
+    bool decodes;                      /* and what they are once form-decoded is not nonsense */
 };
+/* The header of an assertion names that algorithm. */
+bool cw_sbx_assertion_is(struct cw_span assertion, const char *alg) CW_NONNULL(2);
 /* Reads the Authorization header (absent span: none) and the form. CW_E_SYNTAX: broken; CW_E_CONFLICT: two methods at once
  * (RFC 6749 2.3); CW_E_MISSING: no client named; CW_E_OOM. */
 enum cw_code cw_sbx_credentials_read(struct cw_span authorization, const struct cw_sbx_params *form, struct cw_arena *arena,

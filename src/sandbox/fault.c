@@ -43,6 +43,7 @@ static const struct {
     [CW_SBX_OFF_ORIGIN] = { "off_origin", AT(SEARCH), 0, "next leads to another host" },
     [CW_SBX_DUPLICATES] = { "duplicates", AT(SEARCH), 0, "entries twice, and again on the next page" },
     [CW_SBX_EMPTY_PAGE] = { "empty_page", AT(SEARCH), 0, "the first page is empty but has a next" },
+    [CW_SBX_BARE] = { "bare", AT(TOKEN) | AT(REFRESH), 0, "400 with an empty body" },
     [CW_SBX_TRUNCATED] = { "truncated", DOCUMENTS, 0, "the body ends before its Content-Length" },
 };
 

@@ -50,6 +50,7 @@ enum cw_sbx_fault_kind {
     CW_SBX_OFF_ORIGIN,  /* next on another host */
     CW_SBX_DUPLICATES,  /* entries twice, and again on the next page */
     CW_SBX_EMPTY_PAGE,  /* the first page is empty but has a next */
+    CW_SBX_BARE,        /* 400 without a word */
     CW_SBX_TRUNCATED,   /* the body ends before its Content-Length */
     CW_SBX_FAULT__COUNT
 };

@@ -127,6 +127,10 @@ void type_get(struct cw_request *request, struct cw_reply *reply)
     if (!enter(&visit, CW_SBX_AT_SEARCH, type)) {
         return;
     }
+    if (cw_request_query_string(request).len == 0 && site_plays(visit.site, CW_SBX_QUIRK_NO_PATIENT_SEARCH)) {
+        refuse_search(reply, CW_E_MISSING);
+        return;
+    }
     struct cw_sbx_search search;
     struct cw_err err = { 0 };
     enum cw_code rc = cw_sbx_search_parse(type, cw_request_query_string(request), visit.view.patient,

@@ -250,6 +250,7 @@ struct secret_terms {
     struct grant *grant;
     int64_t until_us;
     struct cw_span redirect_uri, challenge, scope;
+    struct cw_span text; /* of the secret; absent: random */
 };
 
 static struct secret *secret_add(struct cw_sbx_state *state, const uint8_t hash[CW_HASH_LEN], const struct secret_terms *terms)
@@ -388,10 +389,14 @@ static enum cw_code issue(struct cw_sbx_state *state, const struct secret_terms 
 {
     uint8_t random[SECRET_BYTES], hash[CW_HASH_LEN];
     CW_AUTO_STR text;
-    cw_str_init_secret(&text, 64);
-    cw_random(random, sizeof(random));
-    cw_base64url_encode(cw_span_of(random, sizeof(random)), &text);
-    cw_wipe(random, sizeof(random));
+    cw_str_init_secret(&text, 8192);
+    if (terms->text.ptr != NULL) {
+        cw_str_add_span(&text, terms->text);
+    } else {
+        cw_random(random, sizeof(random));
+        cw_base64url_encode(cw_span_of(random, sizeof(random)), &text);
+        cw_wipe(random, sizeof(random));
+    }
     cw_str_add_span(out, cw_str_span(&text));
     if (cw_str_code(&text) != CW_OK || cw_str_code(out) != CW_OK) {
         return CW_E_OOM;
@@ -434,6 +439,9 @@ static bool verifier_fits(struct cw_span verifier, const char *challenge)
     uint8_t hash[CW_HASH_LEN];
     CW_AUTO_STR text;
     cw_str_init(&text, 64);
+    if (challenge[0] == '\0') { /* asked without PKCE, where a personality refuses it */
+        return verifier.ptr == NULL;
+    }
     if (verifier.len < 43 || verifier.len > 128) {
         return false;
     }
@@ -512,7 +520,7 @@ enum cw_code cw_sbx_tokens_issue(struct cw_sbx_state *state, const char *grant_i
     enum cw_code rc = grant == NULL || grant->revoked ? CW_E_DENIED : CW_OK;
     if (rc == CW_OK) {
         grant->used_us = now_us;
-        rc = issue(state, &(struct secret_terms){ .kind = SECRET_ACCESS, .grant = grant, .scope = tokens->scope,
+        rc = issue(state, &(struct secret_terms){ .kind = SECRET_ACCESS, .grant = grant, .scope = tokens->scope, .text = tokens->text,
                                                   .until_us = now_us + tokens->lifetime_us }, ret_access);
     }
     if (rc == CW_OK && tokens->refresh) {
@@ -538,6 +546,16 @@ static enum cw_code find(struct cw_sbx_state *state, enum secret_kind kind, stru
     return rc;
 }
 
+enum cw_code cw_sbx_grant_find(struct cw_sbx_state *state, const char *grant_id, struct cw_arena *arena, struct cw_sbx_view *ret_view)
+{
+    static const struct secret none = { .kind = SECRET_CODE };
+    pthread_mutex_lock(&state->lock);
+    const struct grant *grant = grant_find(state, cw_span_cstr(grant_id));
+    enum cw_code rc = grant == NULL ? CW_E_NOT_FOUND : grant->revoked ? CW_E_DENIED : view_of(grant, &none, arena, ret_view);
+    pthread_mutex_unlock(&state->lock);
+    return rc;
+}
+
 enum cw_code cw_sbx_access_find(struct cw_sbx_state *state, struct cw_span token, struct cw_arena *arena, struct cw_sbx_view *ret_view)
 {
     return find(state, SECRET_ACCESS, token, arena, ret_view);
@@ -548,13 +566,16 @@ enum cw_code cw_sbx_refresh_find(struct cw_sbx_state *state, struct cw_span toke
     return find(state, SECRET_REFRESH, token, arena, ret_view);
 }
 
-void cw_sbx_token_revoke(struct cw_sbx_state *state, struct cw_span token, struct cw_span client)
+void cw_sbx_token_revoke(struct cw_sbx_state *state, struct cw_span token, struct cw_span client, bool all)
 {
     pthread_mutex_lock(&state->lock);
     struct secret *access = secret_of(state, SECRET_ACCESS, token);
     struct secret *refresh = secret_of(state, SECRET_REFRESH, token);
     if (access != NULL && cw_span_eq_cstr(client, access->grant->client)) {
         spend(state, access);
+        if (all) {
+            revoke_grant(state, access->grant);
+        }
     }
     if (refresh != NULL && cw_span_eq_cstr(client, refresh->grant->client)) {
         revoke_grant(state, refresh->grant);

@@ -23,6 +23,7 @@ struct hospital {
     struct cw_signing_key *id_key;      /* RS256, of this installation */
     char operator_hash[32];             /* SHA-256 of the operator's token */
     char origin[512];
+    char other_origin[512];             /* a second host of ours; "" when there is none */
 };
 
 /* What a request is for: the hospital under one personality. Lives as long as the request. */
@@ -32,8 +33,11 @@ struct site {
     const char *path;                   /* "/sandbox" or "/sandbox/as/{name}" */
     const char *root;                   /* the same with the origin */
     const char *base;                   /* FHIR base, without slash at its end */
+    const char *oauth;                  /* what the OAuth endpoints are under */
     const char *issuer;
-    const char *token_url;              /* also the audience of client assertions */
+    const char *jwks_url;
+    const char *authorize_url;          /* as it is told: with query or slash where the personality has one */
+    const char *token_url;              /* same; also the audience of client assertions */
 };
 
 enum hospital_route_flag {
@@ -57,6 +61,12 @@ static inline bool site_plays(const struct site *site, enum cw_sbx_quirk quirk)
 {
     return cw_sbx_personality_has(&site->as, quirk);
 }
+/* Only scopes of single types are told and taken. */
+static inline bool site_lists_scopes(const struct site *site)
+{
+    return site_plays(site, CW_SBX_QUIRK_WILDCARD_REFUSED) || site_plays(site, CW_SBX_QUIRK_UNLISTED_REFUSED) ||
+           site_plays(site, CW_SBX_QUIRK_SCOPES_BY_PERMISSION);
+}
 /* The app is registered under this personality. */
 static inline bool site_knows(const struct site *site, const struct cw_sbx_client *client)
 {
@@ -65,6 +75,8 @@ static inline bool site_knows(const struct site *site, const struct cw_sbx_clien
 
 /* site.c: the `before` of the responder, and what belongs to no other room. */
 bool site_enter(struct cw_request *request, struct cw_reply *reply);
+/* To the path with a slash behind it, by GET. */
+void site_redirect_slash(const struct site *site, const char *path, struct cw_reply *reply);
 void unknown_any(struct cw_request *request, struct cw_reply *reply);
 void sources_get(struct cw_request *request, struct cw_reply *reply);
 
@@ -80,6 +92,7 @@ void reply_fhir(struct cw_reply *reply, const struct cw_sbx_faults *faults, cons
 /* oauth_pages.c */
 void authorize_get(struct cw_request *request, struct cw_reply *reply);
 void authorize_post(struct cw_request *request, struct cw_reply *reply);
+void authorize_slash(struct cw_request *request, struct cw_reply *reply);
 void login_post(struct cw_request *request, struct cw_reply *reply);
 void consent_post(struct cw_request *request, struct cw_reply *reply);
 void home_get(struct cw_request *request, struct cw_reply *reply);
@@ -87,12 +100,16 @@ void page_fault(struct cw_request *request, struct cw_reply *reply, int status, 
 
 /* oauth_token.c */
 void token_post(struct cw_request *request, struct cw_reply *reply);
+void token_slash(struct cw_request *request, struct cw_reply *reply);
 void revoke_post(struct cw_request *request, struct cw_reply *reply);
 void introspect_post(struct cw_request *request, struct cw_reply *reply);
+void register_post(struct cw_request *request, struct cw_reply *reply);
+void userinfo_get(struct cw_request *request, struct cw_reply *reply);
 void jwks_get(struct cw_request *request, struct cw_reply *reply);
 
 /* discovery.c */
 void discovery_get(struct cw_request *request, struct cw_reply *reply);
+void discovery_root_get(struct cw_request *request, struct cw_reply *reply);
 
 /* metadata.c */
 void metadata_get(struct cw_request *request, struct cw_reply *reply);

@@ -66,6 +66,8 @@ static enum cw_code start(struct hospital *hospital, struct cw_err *err)
         return cw_err_set(err, CW_E_CONFIG, "sandbox", "[sandbox] enabled is not true: never in production");
     }
     (void)snprintf(hospital->origin, sizeof hospital->origin, "%s", cw_config_text(config, CW_CONF_ORIGIN));
+    (void)snprintf(hospital->other_origin, sizeof hospital->other_origin, "%s",
+                   cw_config_text(config, CW_CONF_SANDBOX_OTHER_ORIGIN));
     (void)snprintf(folder, sizeof folder, "%s/sandbox", cw_config_text(config, CW_CONF_STATE_DIR));
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
         return cw_err_sys(err, CW_E_IO, errno, "sandbox", "the state folder cannot be made");

@@ -51,6 +51,33 @@ static void capability_type(struct cw_jsonw *w, const struct cw_sbx_type *type)
     cw_jsonw_close_object(w);
 }
 
+static void uri_extension(struct cw_jsonw *w, const char *name, const char *uri)
+{
+    cw_jsonw_open_object(w);
+    cw_jsonw_key_cstr(w, "url", name);
+    cw_jsonw_key_cstr(w, "valueUri", uri);
+    cw_jsonw_close_object(w);
+}
+
+/* Where SMART 1.0 told the endpoints. */
+static void oauth_uris(struct cw_jsonw *w, const struct site *site)
+{
+    cw_jsonw_key(w, "security");
+    cw_jsonw_open_object(w);
+    cw_jsonw_key(w, "extension");
+    cw_jsonw_open_array(w);
+    cw_jsonw_open_object(w);
+    cw_jsonw_key_cstr(w, "url", "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris");
+    cw_jsonw_key(w, "extension");
+    cw_jsonw_open_array(w);
+    uri_extension(w, "authorize", site->authorize_url);
+    uri_extension(w, "token", site->token_url);
+    cw_jsonw_close_array(w);
+    cw_jsonw_close_object(w);
+    cw_jsonw_close_array(w);
+    cw_jsonw_close_object(w);
+}
+
 void metadata_get(struct cw_request *request, struct cw_reply *reply)
 {
     const struct site *site = site_of(request);
@@ -81,6 +108,9 @@ void metadata_get(struct cw_request *request, struct cw_reply *reply)
     cw_jsonw_open_array(&w);
     cw_jsonw_open_object(&w);
     cw_jsonw_key_cstr(&w, "mode", "server");
+    if (site_plays(site, CW_SBX_QUIRK_OAUTH_URIS_ONLY)) {
+        oauth_uris(&w, site);
+    }
     cw_jsonw_key(&w, "resource");
     cw_jsonw_open_array(&w);
     for (size_t i = 0; i < cw_sbx_type_count(); i++) {

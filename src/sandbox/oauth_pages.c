@@ -5,7 +5,7 @@
  * passwords. A request whose client or redirect URI is wrong is never redirected (RFC 6749 4.1.2.1).
  */
 #include "config.h"
-#include "sandbox/hospital.h"
+#include "sandbox/authorize.h"
 
 #include <stdio.h>
 
@@ -13,7 +13,6 @@
 #include "sandbox/scope.h"
 
 #define REQUEST_TEXT_MAX 16384u
-#define VERIFIER_HASH_TEXT 43u
 
 /* An authorization request that may be answered by a redirect. */
 struct asked {
@@ -87,26 +86,58 @@ void home_get(struct cw_request *request, struct cw_reply *reply)
     render(request, reply, "sandbox/home", page, 200);
 }
 
+/* The form leads to the app, wherever it lives, and the app's own redirects lead on from there: Chromium holds form-action against the
+ * whole chain, which nobody here knows. */
+static void allow_way_back(const struct asked *asked)
+{
+    cw_reply_form_action(asked->reply, "'self' https: http:");
+}
+
 /* ---------------------------------------------------------------------------------------------- back to the app */
 
-/* redirect_uri with parameters put in front of a fragment. */
-static void go_back(struct asked *asked, const char *name, struct cw_span value, const char *text)
+struct pair {
+    const char *name;
+    struct cw_span value;
+};
+#define BACK_PAIRS_MAX 4u
+
+static void add_pair(struct pair *pairs, size_t *count, const char *name, struct cw_span value)
+{
+    if (value.ptr != NULL) {
+        pairs[(*count)++] = (struct pair){ name, value };
+    }
+}
+
+/* Up to the first character that some servers do not expect in a state. */
+static struct cw_span cut_state(struct cw_span state)
+{
+    size_t len = 0;
+    while (len < state.len && (state.ptr[len] == '-' || state.ptr[len] == '_' || (state.ptr[len] >= '0' && state.ptr[len] <= '9') ||
+                               ((state.ptr[len] | 0x20) >= 'a' && (state.ptr[len] | 0x20) <= 'z'))) {
+        len++;
+    }
+    return cw_span_upto(state, len);
+}
+
+/* redirect_uri with parameters, or behind a '#' where the personality does so. */
+static void redirect_back(struct asked *asked, const struct pair *pairs, size_t count)
 {
     CW_AUTO_STR url, query;
     cw_str_init(&url, REQUEST_TEXT_MAX);
     cw_str_init(&query, REQUEST_TEXT_MAX);
-    cw_form_add(&query, name, value);
-    if (text != NULL) {
-        cw_form_add(&query, "error_description", cw_span_cstr(text));
+    for (size_t i = 0; i < count; i++) {
+        bool raw = site_plays(asked->site, CW_SBX_QUIRK_PLUS_UNENCODED) && strcmp(pairs[i].name, "code") == 0;
+        if (raw) { /* it comes first */
+            cw_str_add_cstr(&query, "code=");
+            cw_str_add_span(&query, pairs[i].value);
+        } else {
+            cw_form_add(&query, pairs[i].name, pairs[i].value);
+        }
     }
-    if (asked->state.ptr != NULL) {
-        cw_form_add(&query, "state", asked->state);
-    }
-    cw_form_add(&query, "iss", cw_span_cstr(asked->site->issuer));
     struct cw_span target = asked->redirect_uri;
     bool has_query = cw_span_find(target, '?') < target.len;
     cw_str_add_span(&url, target);
-    cw_str_add_char(&url, has_query ? '&' : '?');
+    cw_str_add_char(&url, site_plays(asked->site, CW_SBX_QUIRK_FRAGMENT) ? '#' : has_query ? '&' : '?');
     cw_str_add_span(&url, cw_str_span(&query));
     if (cw_str_code(&query) != CW_OK || cw_str_code(&url) != CW_OK) {
         cw_reply_fault_code(asked->reply, CW_E_TOO_BIG, NULL);
@@ -115,9 +146,53 @@ static void go_back(struct asked *asked, const char *name, struct cw_span value,
     cw_reply_see_other(asked->reply, cw_str_cstr(&url));
 }
 
-static bool back_with_error(struct asked *asked, const char *error, const char *text)
+static void form_back(struct asked *asked, const struct pair *pairs, size_t count)
 {
-    go_back(asked, "error", cw_span_cstr(error), text);
+    struct cw_page *page = cw_page_new(cw_request_arena(asked->request));
+    if (page == NULL) {
+        cw_reply_fault_code(asked->reply, CW_E_OOM, NULL);
+        return;
+    }
+    cw_page_text(page, "target", asked->redirect_uri);
+    for (size_t i = 0; i < count; i++) {
+        struct cw_page *item = cw_page_item(page, "fields");
+        if (item != NULL) {
+            cw_page_cstr(item, "name", pairs[i].name);
+            cw_page_text(item, "value", pairs[i].value);
+        }
+    }
+    allow_way_back(asked);
+    render(asked->request, asked->reply, "sandbox/answer", page, 200);
+}
+
+static void go_back(struct asked *asked, const char *name, struct cw_span value, const struct pair *more)
+{
+    const struct site *site = asked->site;
+    struct pair pairs[BACK_PAIRS_MAX];
+    size_t count = 0;
+    bool foreign = site_plays(site, CW_SBX_QUIRK_ISS_FOREIGN);
+    add_pair(pairs, &count, name, value);
+    if (more != NULL) {
+        add_pair(pairs, &count, more->name, more->value);
+    }
+    add_pair(pairs, &count, "state", site_plays(site, CW_SBX_QUIRK_STATE_CUT) ? cut_state(asked->state) : asked->state);
+    if (!site_plays(site, CW_SBX_QUIRK_ISS_SILENT) && !site_plays(site, CW_SBX_QUIRK_ISS_FORGOTTEN)) {
+        add_pair(pairs, &count, "iss", cw_span_cstr(foreign ? "https://evil.example/fhir" : site->issuer));
+    }
+    (site_plays(site, CW_SBX_QUIRK_FORM_POST) ? form_back : redirect_back)(asked, pairs, count);
+}
+
+static bool back_with_error(struct asked *asked, const struct authorize_refusal *refusal)
+{
+    CW_AUTO_STR uri;
+    cw_str_init(&uri, 1024);
+    struct pair more = { "error_description", cw_span_cstr(refusal->text) };
+    if (refusal->reason != NULL || site_plays(asked->site, CW_SBX_QUIRK_ERRORS_BY_URI)) {
+        cw_str_addf(&uri, "%s/errors/urn%%3Asandbox%%3Aerror%%3A%s", asked->site->oauth,
+                    refusal->reason != NULL ? refusal->reason : refusal->error);
+        more = (struct pair){ "error_uri", cw_str_span(&uri) };
+    }
+    go_back(asked, "error", cw_span_cstr(refusal->error), &more);
     return false;
 }
 
@@ -125,27 +200,16 @@ static bool back_with_error(struct asked *asked, const char *error, const char *
 
 static bool check_rest(struct asked *asked)
 {
-    const struct cw_sbx_params *params = &asked->params;
-    if (!cw_span_eq_cstr(cw_sbx_param(params, "response_type"), "code")) {
-        return back_with_error(asked, "unsupported_response_type", "Only response_type=code.");
+    struct authorize_refusal refusal;
+    if (!authorize_allows(asked->site, &asked->params, &refusal)) {
+        return back_with_error(asked, &refusal);
     }
-    if (asked->state.len == 0) {
-        return back_with_error(asked, "invalid_request", "state is missing.");
+    CW_AUTO_STR scope;
+    cw_str_init(&scope, CW_SBX_SCOPE_TEXT_MAX);
+    if (authorize_scope(asked->site, asked->scope, &scope) != CW_OK) {
+        return back_with_error(asked, &(struct authorize_refusal){ .error = "invalid_scope", .text = "scope is too long." });
     }
-    if (!cw_span_eq_cstr(cw_sbx_param(params, "code_challenge_method"), "S256") ||
-        asked->challenge.len != VERIFIER_HASH_TEXT) {
-        return back_with_error(asked, "invalid_request", "PKCE with S256 is needed.");
-    }
-    struct cw_span aud = cw_sbx_param(params, "aud");
-    if (aud.len > 0 && aud.ptr[aud.len - 1] == '/') {
-        aud.len--;
-    }
-    if (!cw_span_eq_cstr(aud, asked->site->base)) {
-        return back_with_error(asked, "invalid_request", "aud is not this server's FHIR base.");
-    }
-    if (asked->scope.len == 0 || asked->scope.len > CW_SBX_SCOPE_TEXT_MAX) {
-        return back_with_error(asked, "invalid_scope", "scope is missing or too long.");
-    }
+    asked->scope = cw_arena_span(cw_request_arena(asked->request), cw_str_span(&scope));
     return true;
 }
 
@@ -181,13 +245,6 @@ static bool read_asked(struct asked *asked, struct cw_span text)
     return check_rest(asked);
 }
 
-/* The form leads to the app, wherever it lives, and the app's own redirects lead on from there: Chromium holds form-action against the
- * whole chain, which nobody here knows. */
-static void allow_way_back(const struct asked *asked)
-{
-    cw_reply_form_action(asked->reply, "'self' https: http:");
-}
-
 /* ---------------------------------------------------------------------------------------------- sign in */
 
 static void show_login(struct asked *asked, const char *problem, int status)
@@ -216,12 +273,38 @@ static void authorize(struct cw_request *request, struct cw_reply *reply, struct
 
 void authorize_get(struct cw_request *request, struct cw_reply *reply)
 {
+    const struct site *site = site_of(request);
+    if (site_plays(site, CW_SBX_QUIRK_POST_ONLY)) {
+        say(request, reply, 405, "Sign in from your app: this page takes POST only.");
+    } else if (site_plays(site, CW_SBX_QUIRK_TRAILING_SLASH)) {
+        site_redirect_slash(site, "/oauth/authorize", reply); /* and the query is lost */
+    } else {
+        authorize(request, reply, cw_request_query_string(request));
+    }
+}
+
+void authorize_slash(struct cw_request *request, struct cw_reply *reply)
+{
+    if (!site_plays(site_of(request), CW_SBX_QUIRK_TRAILING_SLASH)) {
+        unknown_any(request, reply);
+        return;
+    }
     authorize(request, reply, cw_request_query_string(request));
 }
 
+/* The endpoint's own query comes along where it has one, in the URL as in a GET. */
 void authorize_post(struct cw_request *request, struct cw_reply *reply)
 {
-    authorize(request, reply, cw_request_body(request));
+    CW_AUTO_STR all;
+    cw_str_init(&all, REQUEST_TEXT_MAX);
+    struct cw_span query = cw_request_query_string(request);
+    cw_str_add_span(&all, cw_request_body(request));
+    if (query.len > 0) {
+        cw_str_add_char(&all, '&');
+        cw_str_add_span(&all, query);
+    }
+    struct cw_span text = cw_str_code(&all) == CW_OK ? cw_arena_span(cw_request_arena(request), cw_str_span(&all)) : CW_SPAN("");
+    authorize(request, reply, text);
 }
 
 /* The form of a step: the original request inside, and what the patient did. False when it has answered. */
@@ -251,9 +334,13 @@ static bool pass_faults(struct asked *asked, const struct cw_sbx_patient *patien
                                         .persona = patient->persona };
     cw_sbx_faults_take(asked->hospital->state, &occasion, &faults);
     if (cw_sbx_hit(&faults, CW_SBX_REFUSE)) {
-        return back_with_error(asked, "access_denied", "The portal refused.");
+        return back_with_error(asked, &(struct authorize_refusal){ .error = "access_denied", .text = "The portal refused." });
     }
-    return !fault_answers(asked->reply, &faults);
+    if (fault_answers(asked->reply, &faults)) {
+        return false;
+    }
+    struct authorize_refusal refusal;
+    return authorize_lets_in(asked->site, &refusal) || back_with_error(asked, &refusal);
 }
 
 static void list_scopes(struct asked *asked, struct cw_page *page)
@@ -321,9 +408,10 @@ static enum cw_code ticked(const struct asked *asked, const struct cw_sbx_params
 
 static void grant(struct asked *asked, const struct cw_sbx_params *form, const struct cw_sbx_patient *patient)
 {
-    CW_AUTO_STR scope, code;
+    CW_AUTO_STR scope, code, sent;
     cw_str_init(&scope, CW_SBX_SCOPE_TEXT_MAX);
     cw_str_init_secret(&code, 256);
+    cw_str_init_secret(&sent, 8192);
     struct cw_err err = { 0 };
     enum cw_code rc = ticked(asked, form, &scope);
     struct cw_sbx_terms terms = {
@@ -333,7 +421,7 @@ static void grant(struct asked *asked, const struct cw_sbx_params *form, const s
         .scope = cw_str_span(&scope),
         .nonce = asked->nonce,
         .redirect_uri = asked->redirect_uri,
-        .challenge = asked->challenge,
+        .challenge = asked->challenge.ptr == NULL ? CW_SPAN("") : asked->challenge, /* a personality may refuse PKCE */
     };
     if (terms.scope.ptr == NULL) {
         terms.scope = CW_SPAN("");
@@ -341,11 +429,14 @@ static void grant(struct asked *asked, const struct cw_sbx_params *form, const s
     if (rc == CW_OK) {
         rc = cw_sbx_code_issue(asked->hospital->state, &terms, &code, &err);
     }
+    if (rc == CW_OK) {
+        rc = authorize_code_put(asked->site, cw_str_span(&code), &sent);
+    }
     if (rc != CW_OK) {
-        (void)back_with_error(asked, "server_error", "The consent could not be kept.");
+        (void)back_with_error(asked, &(struct authorize_refusal){ .error = "server_error", .text = "The consent could not be kept." });
         return;
     }
-    go_back(asked, "code", cw_str_span(&code), NULL);
+    go_back(asked, "code", cw_str_span(&sent), NULL);
 }
 
 void consent_post(struct cw_request *request, struct cw_reply *reply)
@@ -361,7 +452,7 @@ void consent_post(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     if (!cw_span_eq_cstr(cw_sbx_param(&form, "decision"), "allow")) {
-        (void)back_with_error(&asked, "access_denied", "The patient refused.");
+        (void)back_with_error(&asked, &(struct authorize_refusal){ .error = "access_denied", .text = "The patient refused." });
         return;
     }
     if (pass_faults(&asked, patient)) {

@@ -1,50 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The token endpoint and what belongs to it: client authentication, exchange, rotating refresh, revocation, introspection. */
 #include "config.h"
-#include "sandbox/hospital.h"
+#include "sandbox/token_int.h"
 
 #include "base/jsonw.h"
 #include "base/time.h"
 #include "os/sys.h"
+#include "sandbox/authorize.h"
 #include "sandbox/scope.h"
-
-
-struct call {
-    struct hospital *hospital;
-    const struct site *site;
-    struct cw_request *request;
-    struct cw_reply *reply;
-    struct cw_sbx_params form;
-    const struct cw_sbx_client *client;
-    struct cw_sbx_view view;
-    struct cw_sbx_faults faults;
-};
-
 static bool refuse_client(struct call *call)
 {
-    reply_oauth_error(call->reply, 401, "invalid_client", "The app did not prove who it is.");
+    token_error(call, 401, "invalid_client", "The app did not prove who it is.");
     cw_reply_header(call->reply, "WWW-Authenticate", "Basic realm=\"sandbox\"");
     return false;
 }
 
-/* Reads form and credentials. False when it has answered. */
-static bool open_call(struct call *call)
+static bool bad_request(struct call *call, const char *text)
+{
+    token_error(call, 400, "invalid_request", text);
+    return false;
+}
+
+/* What this personality demands of how an app shows itself. False when it has answered. */
+static bool auth_fits(struct call *call, struct cw_sbx_credentials *credentials)
+{
+    bool named = cw_sbx_param(&call->form, "client_id").ptr != NULL, basic = credentials->auth == CW_SBX_AUTH_BASIC;
+    if (site_plays(call->site, CW_SBX_QUIRK_CLIENT_ID_NEEDED) && !named) {
+        return bad_request(call, "client_id is missing.");
+    }
+    if (site_plays(call->site, CW_SBX_QUIRK_CLIENT_ID_REFUSED) && named && basic) {
+        return bad_request(call, "client_id beside HTTP Basic.");
+    }
+    if (site_plays(call->site, CW_SBX_QUIRK_CONFIDENTIAL_ONLY) && credentials->auth == CW_SBX_AUTH_NONE) {
+        return refuse_client(call);
+    }
+    if (site_plays(call->site, CW_SBX_QUIRK_RS384_ONLY) && credentials->auth == CW_SBX_AUTH_JWT &&
+        !cw_sbx_assertion_is(credentials->assertion, "RS384")) {
+        return refuse_client(call);
+    }
+    if (basic && site_plays(call->site, CW_SBX_QUIRK_BASIC_RAW)) {
+        credentials->id = credentials->raw_id;
+        credentials->secret = credentials->raw_secret;
+    } else if (basic && site_plays(call->site, CW_SBX_QUIRK_BASIC_ENCODED) && !credentials->decodes) {
+        return refuse_client(call);
+    }
+    return true;
+}
+
+static bool read_form(struct call *call)
+{
+    return cw_sbx_params_parse(cw_request_body(call->request), cw_request_arena(call->request), &call->form) == CW_OK ||
+           bad_request(call, "The form cannot be read.");
+}
+
+/* Who asks. False when it has answered. */
+static bool authenticate(struct call *call)
 {
     struct cw_arena *arena = cw_request_arena(call->request);
-    if (cw_sbx_params_parse(cw_request_body(call->request), arena, &call->form) != CW_OK) {
-        reply_oauth_error(call->reply, 400, "invalid_request", "The form cannot be read.");
-        return false;
-    }
-    struct cw_sbx_credentials credentials;
+    struct cw_sbx_credentials credentials = { .auth = CW_SBX_AUTH_NONE };
     struct cw_err err = { 0 };
     enum cw_code rc = cw_sbx_credentials_read(cw_request_header(call->request, "Authorization"), &call->form, arena,
                                               &credentials, &err);
     if (rc == CW_E_CONFLICT) {
-        reply_oauth_error(call->reply, 400, "invalid_request", "Two ways of authentication at once.");
+        return bad_request(call, "Two ways of authentication at once.");
+    }
+    if (rc == CW_OK && !auth_fits(call, &credentials)) {
         return false;
     }
     call->client = rc == CW_OK ? cw_sbx_client_find(call->hospital->state, credentials.id) : NULL;
-    if (call->client == NULL || !site_knows(call->site, call->client)) {
+    if (call->client == NULL || !site_knows(call->site, call->client) || cw_sbx_client_grant(call->client) != NULL) {
         return refuse_client(call);
     }
     struct cw_span jti = { NULL, 0 };
@@ -56,73 +80,13 @@ static bool open_call(struct call *call)
     return true;
 }
 
-/* ---------------------------------------------------------------------------------------------- the answer */
-
-static void id_token(struct call *call, struct cw_jsonw *w)
+/* Reads form and credentials. False when it has answered. */
+static bool open_call(struct call *call)
 {
-    struct hospital *hospital = call->hospital;
-    CW_AUTO_STR claims, jws, user;
-    cw_str_init(&claims, 4096);
-    cw_str_init(&jws, 8192);
-    cw_str_init(&user, 1024);
-    cw_str_addf(&user, "%s/Patient/%.*s", call->site->base, (int)call->view.patient.len, call->view.patient.ptr);
-    int64_t now_s = cw_now_us() / CW_SECOND_US;
-    struct cw_jsonw c;
-    cw_jsonw_init(&c, &claims);
-    cw_jsonw_open_object(&c);
-    cw_jsonw_key_cstr(&c, "iss", call->site->issuer);
-    cw_jsonw_key_text(&c, "sub", call->view.patient);
-    cw_jsonw_key_text(&c, "aud", call->view.client);
-    cw_jsonw_key_int(&c, "iat", now_s);
-    cw_jsonw_key_int(&c, "exp", now_s + 300);
-    if (call->view.nonce.ptr != NULL) {
-        cw_jsonw_key_text(&c, "nonce", call->view.nonce);
-    }
-    if (cw_sbx_scope_has(call->view.scope, "fhirUser")) {
-        cw_jsonw_key_text(&c, "fhirUser", cw_str_span(&user));
-    }
-    cw_jsonw_close_object(&c);
-    struct cw_err err = { 0 };
-    if (cw_jsonw_end(&c) == CW_OK && cw_jws_sign(hospital->id_key, cw_str_span(&claims), &jws, &err) == CW_OK) {
-        cw_jsonw_key_text(w, "id_token", cw_str_span(&jws));
-    }
+    return read_form(call) && authenticate(call);
 }
 
-static void answer(struct call *call, const struct cw_sbx_tokens *tokens, bool first)
-{
-    CW_AUTO_STR access, refresh;
-    cw_str_init_secret(&access, 512);
-    cw_str_init_secret(&refresh, 512);
-    struct cw_err err = { 0 };
-    enum cw_code rc = cw_sbx_tokens_issue(call->hospital->state, call->view.grant, tokens, &access, &refresh, &err);
-    if (rc != CW_OK) {
-        reply_oauth_error(call->reply, 400, "invalid_grant", "The grant is not valid any more.");
-        return;
-    }
-    struct cw_jsonw w;
-    cw_jsonw_init(&w, cw_reply_body(call->reply));
-    cw_jsonw_open_object(&w);
-    cw_jsonw_key_text(&w, "access_token", cw_str_span(&access));
-    cw_jsonw_key_cstr(&w, "token_type", "Bearer");
-    cw_jsonw_key_int(&w, "expires_in", tokens->lifetime_us / CW_SECOND_US);
-    cw_jsonw_key_text(&w, "scope", tokens->scope.ptr == NULL ? call->view.scope : tokens->scope);
-    if (refresh.len > 0) {
-        cw_jsonw_key_text(&w, "refresh_token", cw_str_span(&refresh));
-    }
-    if (first) {
-        cw_jsonw_key_text(&w, "patient", call->view.patient);
-        cw_jsonw_key_bool(&w, "need_patient_banner", true);
-        if (cw_sbx_scope_has(call->view.scope, "openid")) {
-            id_token(call, &w);
-        }
-    }
-    cw_jsonw_close_object(&w);
-    (void)!cw_jsonw_end(&w);
-    reply_fhir(call->reply, &call->faults, "application/json");
-}
-
-/* Faults that hit this grant. False when it has answered. */
-static bool pass_faults(struct call *call, enum cw_sbx_point point)
+bool token_pass_faults(struct call *call, enum cw_sbx_point point)
 {
     const struct cw_sbx_patient *patient = cw_sbx_patient_find(call->hospital->store, call->view.patient);
     struct cw_sbx_occasion occasion = { .point = point,
@@ -132,7 +96,11 @@ static bool pass_faults(struct call *call, enum cw_sbx_point point)
                                         .grant = call->view.grant };
     cw_sbx_faults_take(call->hospital->state, &occasion, &call->faults);
     if (cw_sbx_hit(&call->faults, CW_SBX_DEAD_GRANT)) {
-        reply_oauth_error(call->reply, 400, "invalid_grant", "The grant is not valid any more.");
+        token_error(call, 400, "invalid_grant", "The grant is not valid any more.");
+        return false;
+    }
+    if (cw_sbx_hit(&call->faults, CW_SBX_BARE)) {
+        cw_reply_status(call->reply, 400);
         return false;
     }
     return !fault_answers(call->reply, &call->faults);
@@ -144,7 +112,7 @@ static struct cw_sbx_tokens tokens_of(const struct call *call)
     if (cw_sbx_hit(&call->faults, CW_SBX_SHORT_TOKEN)) {
         tokens.lifetime_us = (int64_t)call->faults.seconds[CW_SBX_SHORT_TOKEN] * CW_SECOND_US;
     }
-    tokens.refresh = cw_sbx_scope_has(call->view.scope, "offline_access") && !cw_sbx_hit(&call->faults, CW_SBX_NO_REFRESH);
+    tokens.refresh = token_may_refresh(call) && !cw_sbx_hit(&call->faults, CW_SBX_NO_REFRESH);
     return tokens;
 }
 
@@ -158,67 +126,131 @@ static void exchange(struct call *call)
 {
     struct cw_sbx_exchange exchange = {
         .site = cw_span_cstr(call->site->as.name),
-        .code = cw_sbx_param(&call->form, "code"),
+        .code = authorize_code_take(call->site, cw_sbx_param(&call->form, "code")),
         .client = cw_span_cstr(cw_sbx_client_id(call->client)),
         .redirect_uri = cw_sbx_param(&call->form, "redirect_uri"),
         .verifier = cw_sbx_param(&call->form, "code_verifier"),
     };
     struct cw_err err = { 0 };
     if (cw_sbx_code_redeem(call->hospital->state, &exchange, cw_request_arena(call->request), &call->view, &err) != CW_OK) {
-        reply_oauth_error(call->reply, 400, "invalid_grant", "The code is not valid, was used, or belongs to another request.");
+        token_error(call, 400, "invalid_grant", "The code is not valid, was used, or belongs to another request.");
         return;
     }
-    if (pass_faults(call, CW_SBX_AT_TOKEN)) {
+    if (token_pass_faults(call, CW_SBX_AT_TOKEN)) {
         struct cw_sbx_tokens tokens = tokens_of(call);
-        answer(call, &tokens, true);
+        token_answer(call, &tokens, TOKEN_FIRST);
     }
+}
+
+/* What this personality demands of a refresh. False when it has answered. */
+static bool refresh_fits(struct call *call)
+{
+    if (site_plays(call->site, CW_SBX_QUIRK_REFRESH_REFUSED)) {
+        token_error(call, 400, "unauthorized_client", "This app may not refresh.");
+        return false;
+    }
+    if (site_plays(call->site, CW_SBX_QUIRK_GRANT_ENDS) && call->view.granted_us + CW_SBX_GRANT_HOURS * CW_HOUR_US < cw_now_us()) {
+        token_error(call, 400, "invalid_grant", "The patient allowed this for ten hours.");
+        return false;
+    }
+    if (site_plays(call->site, CW_SBX_QUIRK_REFRESH_SCOPE) && cw_sbx_param(&call->form, "scope").len == 0) {
+        return bad_request(call, "scope is missing.");
+    }
+    if (site_plays(call->site, CW_SBX_QUIRK_REFRESH_REDIRECT) &&
+        !cw_sbx_client_redirects_to(call->client, cw_sbx_param(&call->form, "redirect_uri"))) {
+        return bad_request(call, "redirect_uri is missing.");
+    }
+    return true;
+}
+
+/* Neither a fault that is no answer about the grant, nor a demand that is not met, nor another hospital spends the token: first it is
+ * looked at only. A token that was spent comes to redeem_refresh, which sees the reuse. False when it has answered. */
+static bool look_at_refresh(struct call *call, struct cw_span token)
+{
+    if (cw_sbx_refresh_find(call->hospital->state, token, cw_request_arena(call->request), &call->view) != CW_OK) {
+        return true;
+    }
+    if (!is_ours(call)) {
+        token_error(call, 400, "invalid_grant", "The refresh token is not of this hospital.");
+        return false;
+    }
+    return refresh_fits(call) && token_pass_faults(call, CW_SBX_AT_REFRESH);
+}
+
+/* Spends the token, or where tokens stay only checks it. */
+static enum cw_code redeem_refresh(struct call *call, struct cw_span token)
+{
+    struct cw_arena *arena = cw_request_arena(call->request);
+    struct cw_span client = cw_span_cstr(cw_sbx_client_id(call->client));
+    struct cw_err err = { 0 };
+    if (!site_plays(call->site, CW_SBX_QUIRK_REFRESH_STABLE)) {
+        return cw_sbx_refresh_redeem(call->hospital->state, token, client, arena, &call->view, &err);
+    }
+    enum cw_code rc = cw_sbx_refresh_find(call->hospital->state, token, arena, &call->view);
+    return rc == CW_OK && !cw_span_eq(client, call->view.client) ? CW_E_AUTH : rc;
 }
 
 static void refresh(struct call *call)
 {
     struct cw_span token = cw_sbx_param(&call->form, "refresh_token");
-    struct cw_arena *arena = cw_request_arena(call->request);
-    struct cw_err err = { 0 };
-    /* Neither a fault that is no answer about the grant nor another hospital spends the token. */
-    if (cw_sbx_refresh_find(call->hospital->state, token, arena, &call->view) == CW_OK) {
-        if (!is_ours(call)) {
-            reply_oauth_error(call->reply, 400, "invalid_grant", "The refresh token is not of this hospital.");
-            return;
-        }
-        if (!pass_faults(call, CW_SBX_AT_REFRESH)) {
-            return;
-        }
+    if (!look_at_refresh(call, token)) {
+        return;
     }
-    struct cw_span client = cw_span_cstr(cw_sbx_client_id(call->client));
-    if (cw_sbx_refresh_redeem(call->hospital->state, token, client, arena, &call->view, &err) != CW_OK) {
-        reply_oauth_error(call->reply, 400, "invalid_grant", "The refresh token is not valid any more.");
+    if (redeem_refresh(call, token) != CW_OK) {
+        token_error(call, 400, "invalid_grant", "The refresh token is not valid any more.");
         return;
     }
     struct cw_sbx_tokens tokens = tokens_of(call);
-    tokens.refresh = true; /* rotation: every refresh brings the next */
+    tokens.refresh = !site_plays(call->site, CW_SBX_QUIRK_REFRESH_STABLE); /* rotation: every refresh brings the next */
     CW_AUTO_STR narrowed;
     cw_str_init(&narrowed, CW_SBX_SCOPE_TEXT_MAX);
     struct cw_span wanted = cw_sbx_param(&call->form, "scope");
     if (wanted.ptr != NULL && cw_sbx_scope_narrow(call->view.scope, wanted, &narrowed) == CW_OK) {
         tokens.scope = cw_str_span(&narrowed);
     }
-    answer(call, &tokens, false);
+    token_answer(call, &tokens, TOKEN_AGAIN);
+}
+
+static void serve_token(struct call *call)
+{
+    if (!read_form(call)) {
+        return;
+    }
+    struct cw_span grant = cw_sbx_param(&call->form, "grant_type");
+    if (cw_span_eq_cstr(grant, "urn:ietf:params:oauth:grant-type:jwt-bearer")) {
+        token_jwt_bearer(call);
+        return;
+    }
+    if (!authenticate(call)) {
+        return;
+    }
+    if (cw_span_eq_cstr(grant, "authorization_code")) {
+        exchange(call);
+    } else if (cw_span_eq_cstr(grant, "refresh_token")) {
+        refresh(call);
+    } else {
+        token_error(call, 400, "unsupported_grant_type", "authorization_code or refresh_token.");
+    }
 }
 
 void token_post(struct cw_request *request, struct cw_reply *reply)
 {
     struct call call = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
-    if (!open_call(&call)) {
+    if (site_plays(call.site, CW_SBX_QUIRK_TRAILING_SLASH)) {
+        site_redirect_slash(call.site, "/oauth/token", reply); /* whoever follows has lost the body */
         return;
     }
-    struct cw_span grant = cw_sbx_param(&call.form, "grant_type");
-    if (cw_span_eq_cstr(grant, "authorization_code")) {
-        exchange(&call);
-    } else if (cw_span_eq_cstr(grant, "refresh_token")) {
-        refresh(&call);
-    } else {
-        reply_oauth_error(reply, 400, "unsupported_grant_type", "authorization_code or refresh_token.");
+    serve_token(&call);
+}
+
+void token_slash(struct cw_request *request, struct cw_reply *reply)
+{
+    struct call call = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
+    if (!site_plays(call.site, CW_SBX_QUIRK_TRAILING_SLASH)) {
+        unknown_any(request, reply);
+        return;
     }
+    serve_token(&call);
 }
 
 /* ---------------------------------------------------------------------------------------------- the others */
@@ -244,8 +276,9 @@ void revoke_post(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     struct cw_span token = cw_sbx_param(&call.form, "token");
+    struct cw_span client = cw_span_cstr(cw_sbx_client_id(call.client));
     if (find_token(&call, token)) {
-        cw_sbx_token_revoke(call.hospital->state, token, cw_span_cstr(cw_sbx_client_id(call.client)));
+        cw_sbx_token_revoke(call.hospital->state, token, client, site_plays(call.site, CW_SBX_QUIRK_REVOKE_ALL));
     }
     cw_reply_json(reply, 200);
 }

@@ -17,22 +17,50 @@ static bool is_under(const struct cw_request *request)
 
 static const char *url(struct cw_arena *arena, const char *head, const char *tail)
 {
-    return cw_arena_printf(arena, "%s%s", head, tail);
+    return head == NULL ? NULL : cw_arena_printf(arena, "%s%s", head, tail);
+}
+
+/* Its FHIR base is on the second host. */
+static bool is_elsewhere(const struct cw_sbx_personality *personality)
+{
+    return cw_sbx_personality_has(personality, CW_SBX_QUIRK_DISCOVERY_AT_ROOT) ||
+           cw_sbx_personality_has(personality, CW_SBX_QUIRK_OTHER_HOST);
+}
+
+static bool needs_other(const struct site *site)
+{
+    return is_elsewhere(&site->as) || site_plays(site, CW_SBX_QUIRK_ISSUER_ELSEWHERE) ||
+           site_plays(site, CW_SBX_QUIRK_OAUTH_ELSEWHERE);
+}
+
+/* What stands behind the path of the authorization endpoint when it is told. */
+static const char *authorize_tail(const struct site *site)
+{
+    if (site_plays(site, CW_SBX_QUIRK_TRAILING_SLASH) || site_plays(site, CW_SBX_QUIRK_AUTHORIZE_SLASH)) {
+        return "/oauth/authorize/";
+    }
+    return site_plays(site, CW_SBX_QUIRK_AUTHORIZE_QUERY) ? "/oauth/authorize?acr_values=portal" : "/oauth/authorize";
 }
 
 /* All URLs of the site. False when out of memory. */
 static bool name_places(struct site *site, struct cw_arena *arena)
 {
-    const char *name = site->as.name;
+    const char *name = site->as.name, *here = site->hospital->origin, *there = site->hospital->other_origin;
     site->path = name[0] == '\0' ? MOUNT : url(arena, MOUNT "/as/", name);
-    site->root = site->path == NULL ? NULL : url(arena, site->hospital->origin, site->path);
-    if (site->root == NULL) {
+    if (site->path == NULL) {
         return false;
     }
+    site->root = url(arena, is_elsewhere(&site->as) ? there : here, site->path);
+    site->oauth = site_plays(site, CW_SBX_QUIRK_OAUTH_ELSEWHERE) ? url(arena, there, site->path) : site->root;
     site->base = url(arena, site->root, "/fhir");
-    site->token_url = url(arena, site->root, "/oauth/token");
-    site->issuer = site->base;
-    return site->base != NULL && site->token_url != NULL;
+    site->authorize_url = url(arena, site->oauth, authorize_tail(site));
+    site->token_url = url(arena, site->oauth, site_plays(site, CW_SBX_QUIRK_TRAILING_SLASH) ? "/oauth/token/" : "/oauth/token");
+    bool elsewhere = site_plays(site, CW_SBX_QUIRK_ISSUER_ELSEWHERE);
+    const char *issuing = elsewhere ? url(arena, there, site->path) : site->oauth;
+    site->issuer = elsewhere ? url(arena, issuing, "/oauth/issuer") : site->base;
+    site->jwks_url = url(arena, issuing, "/oauth/jwks");
+    return site->base != NULL && site->authorize_url != NULL && site->token_url != NULL && site->issuer != NULL &&
+           site->jwks_url != NULL;
 }
 
 bool site_enter(struct cw_request *request, struct cw_reply *reply)
@@ -48,6 +76,10 @@ bool site_enter(struct cw_request *request, struct cw_reply *reply)
     if (is_under(request) &&
         !cw_sbx_personality_find(hospital->state, cw_request_path_var(request, "personality"), &site->as)) {
         cw_reply_fault(reply, "resource_not_found", "personality", "The sandbox has no such personality.");
+        return false;
+    }
+    if (needs_other(site) && hospital->other_origin[0] == '\0') {
+        cw_reply_fault(reply, "resource_not_found", "personality", "This personality needs [sandbox] other_origin.");
         return false;
     }
     if (!name_places(site, arena)) {
@@ -68,6 +100,19 @@ void unknown_any(struct cw_request *request, struct cw_reply *reply)
     cw_reply_fault(reply, "resource_not_found", NULL, "There is nothing here.");
 }
 
+void site_redirect_slash(const struct site *site, const char *path, struct cw_reply *reply)
+{
+    CW_AUTO_STR target;
+    cw_str_init(&target, 1024);
+    cw_str_addf(&target, "%s%s/", site->path, path);
+    if (cw_str_code(&target) != CW_OK) {
+        cw_reply_fault_code(reply, CW_E_OOM, NULL);
+        return;
+    }
+    cw_reply_status(reply, 301);
+    cw_reply_header(reply, "Location", cw_str_cstr(&target));
+}
+
 /* --- the catalogue of all personalities --- */
 
 static void source_row(struct cw_jsonw *w, const struct hospital *hospital, const struct cw_sbx_personality *personality)
@@ -75,7 +120,8 @@ static void source_row(struct cw_jsonw *w, const struct hospital *hospital, cons
     CW_AUTO_STR base, name;
     cw_str_init(&base, 1024);
     cw_str_init(&name, 256);
-    cw_str_addf(&base, "%s" MOUNT "/as/%s/fhir", hospital->origin, personality->name);
+    cw_str_addf(&base, "%s" MOUNT "/as/%s/fhir%s", is_elsewhere(personality) ? hospital->other_origin : hospital->origin, personality->name,
+                cw_sbx_personality_has(personality, CW_SBX_QUIRK_PUBLISHED_WITH_SLASH) ? "/" : "");
     cw_str_addf(&name, "Sandbox as %s", personality->name);
     cw_jsonw_open_object(w);
     cw_jsonw_key_text(w, "URL", cw_str_span(&base));

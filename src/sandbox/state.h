@@ -27,7 +27,7 @@
 #define CW_SBX_ACCESS_SECONDS 3600
 #define CW_SBX_GRANT_DAYS 90          /* unused for so long, a grant is forgotten */
 #define CW_SBX_SECRETS_MAX 200000u    /* codes and tokens at a time */
-#define CW_SBX_CLIENTS_MAX 256u
+#define CW_SBX_CLIENTS_MAX 1024u /* those that registered themselves included */
 #define CW_SBX_PERSONALITIES_MAX 256u /* made by the operator, replaced ones included */
 
 struct cw_sbx_state;
@@ -55,6 +55,7 @@ struct cw_sbx_tokens {
     bool refresh;        /* with a refresh token */
     int64_t lifetime_us; /* of the access token */
     struct cw_span scope; /* absent: the grant's */
+    struct cw_span text;  /* of the access token, unique; absent: random */
 };
 
 /* A consent: makes the grant and appends its code. */
@@ -78,12 +79,15 @@ enum cw_code cw_sbx_tokens_issue(struct cw_sbx_state *state, const char *grant, 
 /* CW_E_NOT_FOUND, CW_E_EXPIRED, CW_E_DENIED (revoked). */
 enum cw_code cw_sbx_access_find(struct cw_sbx_state *state, struct cw_span token, struct cw_arena *arena,
                                 struct cw_sbx_view *ret_view) CW_NONNULL(1, 3, 4) CW_MUST_USE;
+/* A grant by its id. CW_E_NOT_FOUND, CW_E_DENIED (revoked). */
+enum cw_code cw_sbx_grant_find(struct cw_sbx_state *state, const char *grant, struct cw_arena *arena, struct cw_sbx_view *ret_view)
+    CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
 /* A refresh token without spending it (introspection). */
 enum cw_code cw_sbx_refresh_find(struct cw_sbx_state *state, struct cw_span token, struct cw_arena *arena,
                                  struct cw_sbx_view *ret_view) CW_NONNULL(1, 3, 4) CW_MUST_USE;
-/* Revokes what `token` is: an access token alone, a refresh token with its whole grant. Unknown tokens and other clients' are
+/* Revokes what `token` is: an access token alone (or with its grant, where `all`), a refresh token with its whole grant. Unknown tokens and other clients' are
  * passed over (RFC 7009 2.2). */
-void cw_sbx_token_revoke(struct cw_sbx_state *state, struct cw_span token, struct cw_span client) CW_NONNULL(1);
+void cw_sbx_token_revoke(struct cw_sbx_state *state, struct cw_span token, struct cw_span client, bool all) CW_NONNULL(1);
 /* All grants of a patient, as the patient would do at the portal. Returns how many. */
 size_t cw_sbx_patient_revoke(struct cw_sbx_state *state, struct cw_span patient) CW_NONNULL(1);
 /* True when this assertion id was not seen before; it is remembered until then. */

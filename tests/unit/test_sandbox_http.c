@@ -22,7 +22,7 @@ static int listener;
 
 struct fcgi_answer ask(const char *method, const char *uri, const char *bearer, const char *form)
 {
-    char header[256];
+    char header[4096];
     snprintf(header, sizeof(header), "Bearer %s", bearer == NULL ? "" : bearer);
     struct fcgi_request request = { .method = method, .uri = uri, .body = form,
                                     .type = form == NULL ? NULL : form[0] == '{' ? "application/json"
@@ -82,12 +82,18 @@ static void open_hospital(void)
     struct cw_err err = { 0 };
     uint8_t hash[CW_HASH_LEN];
     snprintf(hospital.origin, sizeof(hospital.origin), ORIGIN);
+    snprintf(hospital.other_origin, sizeof(hospital.other_origin), "http://127.0.0.2:8480");
     cw_sha256(CW_SPAN(OPERATOR), hash);
     memcpy(hospital.operator_hash, hash, sizeof(hash));
     must(cw_sbx_state_open(NULL, CW_SPAN(ORIGIN), &hospital.state, &err), &err);
     must(cw_sbx_store_open(NULL, &hospital.store, &err), &err);
     must(cw_signing_key_make(CW_ALG_RS256, &hospital.id_key, &err), &err);
     must(cw_templates_load(CW_TEST_SRCDIR "/www", &hospital.templates, &err), &err);
+}
+
+const char *hospital_socket(void)
+{
+    return socket_path;
 }
 
 void hospital_open(void)

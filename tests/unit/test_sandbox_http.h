@@ -20,6 +20,8 @@ struct fcgi_answer ask(const char *method, const char *uri, const char *bearer, 
 /* The caller owns it; the test fails when the body is no JSON. */
 json_t *json_of(const struct fcgi_answer *answer);
 int status_of(const char *method, const char *uri, const char *bearer, const char *form);
+/* Where it listens, for requests of another shape. */
+const char *hospital_socket(void);
 /* A text member, or "". */
 const char *text(const json_t *root, const char *name);
 

@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "os/sys.h"
 #include "tests/lib/check_main.h"
 #include "tests/unit/test_sandbox_http.h"
+#include "tests/unit/test_sandbox_quirk.h"
 
 #define SITE ORIGIN "/sandbox/as/epic"
 #define REDIRECT ORIGIN "/callback/r1"
@@ -38,7 +40,7 @@ static json_t *sign_in(const char *path, const char *at, const char *client, int
     cw_str_init(&query, 4096);
     cw_str_init(&form, 8192);
     cw_str_addf(&query, "response_type=code&client_id=%s&redirect_uri=" REDIRECT "&state=s&scope=openid%%20offline_access%%20"
-                        "patient/Patient.rs&code_challenge_method=S256&code_challenge=" CHALLENGE "&aud=" ORIGIN "%s/fhir", client, path);
+                        "patient/Patient.rs&code_challenge_method=S256&code_challenge=" CHALLENGE "&aud=" ORIGIN "%s/fhir/", client, path);
     cw_form_add(&form, "request", cw_str_span(&query));
     cw_form_add(&form, "patient", cw_span_cstr(patient->id));
     cw_form_add(&form, "decision", CW_SPAN("allow"));
@@ -104,20 +106,20 @@ END_TEST
 START_TEST(tokens_are_good_where_they_were_given)
 {
     char uri[256];
-    snprintf(uri, sizeof uri, "/sandbox/as/epic/fhir/Patient/%s", cw_sbx_patient_at(hospital.store, 0)->id);
-    json_t *epic = sign_in("/sandbox/as/epic", "/sandbox/as/epic", "chartway-sandbox", 200);
-    ck_assert_int_eq(status_of("GET", uri, text(epic, "access_token"), NULL), 200);
-    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/Patient?_id=x", text(epic, "access_token"), NULL), 401);
+    snprintf(uri, sizeof uri, "/sandbox/as/no-revocation/fhir/Patient/%s", cw_sbx_patient_at(hospital.store, 0)->id);
+    json_t *first = sign_in("/sandbox/as/no-revocation", "/sandbox/as/no-revocation", "chartway-sandbox", 200);
+    ck_assert_int_eq(status_of("GET", uri, text(first, "access_token"), NULL), 200);
+    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/Patient?_id=x", text(first, "access_token"), NULL), 401);
     json_t *plain = sign_in("/sandbox", "/sandbox", "chartway-sandbox", 200);
     ck_assert_int_eq(status_of("GET", uri, text(plain, "access_token"), NULL), 401);
-    json_t *mixed = sign_in("/sandbox/as/epic", "/sandbox", "chartway-sandbox", 400);
+    json_t *mixed = sign_in("/sandbox/as/no-revocation", "/sandbox", "chartway-sandbox", 400);
     ck_assert_str_eq(text(mixed, "error"), "invalid_grant");
 
     CW_AUTO_STR form;
     cw_str_init(&form, 1024);
-    cw_str_addf(&form, "grant_type=refresh_token&client_id=chartway-sandbox&refresh_token=%s", text(epic, "refresh_token"));
+    cw_str_addf(&form, "grant_type=refresh_token&client_id=chartway-sandbox&refresh_token=%s", text(first, "refresh_token"));
     ck_assert_int_eq(status_of("POST", "/sandbox/oauth/token", NULL, cw_str_cstr(&form)), 400);
-    ck_assert_int_eq(status_of("POST", "/sandbox/as/epic/oauth/token", NULL, cw_str_cstr(&form)), 200); /* it was not spent above */
+    ck_assert_int_eq(status_of("POST", "/sandbox/as/no-revocation/oauth/token", NULL, cw_str_cstr(&form)), 200); /* it was not spent above */
 
     cw_str_clear(&form);
     cw_str_addf(&form, "client_id=chartway-sandbox&token=%s", text(plain, "refresh_token"));
@@ -125,7 +127,7 @@ START_TEST(tokens_are_good_where_they_were_given)
     cw_str_clear(&form);
     cw_str_addf(&form, "grant_type=refresh_token&client_id=chartway-sandbox&refresh_token=%s", text(plain, "refresh_token"));
     ck_assert_int_eq(status_of("POST", "/sandbox/oauth/token", NULL, cw_str_cstr(&form)), 200); /* revoked elsewhere is not revoked here */
-    json_decref(epic);
+    json_decref(first);
     json_decref(plain);
     json_decref(mixed);
 }
@@ -274,12 +276,35 @@ START_TEST(every_quirk_and_personality_has_its_words)
 }
 END_TEST
 
+static void expect_row(struct cw_span page, const char *name)
+{
+    CW_AUTO_STR row;
+    cw_str_init(&row, 128);
+    cw_str_addf(&row, "\n| `%s` | ", name);
+    ck_assert_msg(cw_span_find_span(page, cw_str_span(&row)) < page.len, "%s is not in doc/sandbox.md", name);
+}
+
+START_TEST(the_page_lists_them_all)
+{
+    CW_AUTO_STR page;
+    cw_str_init(&page, 1u << 20);
+    ck_assert_int_eq(cw_file_read(CW_TEST_SRCDIR "/doc/sandbox.md", false, &page, NULL), CW_OK);
+    for (size_t i = 0; i < cw_sbx_personality_count(); i++) {
+        expect_row(cw_str_span(&page), cw_sbx_personality_at(i)->name);
+    }
+    for (unsigned i = CW_SBX_QUIRK_NONE + 1; i < CW_SBX_QUIRK__COUNT; i++) {
+        expect_row(cw_str_span(&page), cw_sbx_quirk_name((enum cw_sbx_quirk)i));
+    }
+}
+END_TEST
+
 static Suite *personality_suite(void)
 {
     Suite *suite = suite_create("sandbox personality");
     TCase *tcase = tcase_create("all");
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, every_quirk_and_personality_has_its_words);
+    tcase_add_test(tcase, the_page_lists_them_all);
     tcase_add_test(tcase, a_personality_names_its_own_places);
     tcase_add_test(tcase, unknown_paths_and_names);
     tcase_add_test(tcase, tokens_are_good_where_they_were_given);
@@ -289,6 +314,8 @@ static Suite *personality_suite(void)
     tcase_add_test(tcase, faults_can_be_of_one_personality);
     tcase_add_test(tcase, the_operators_survive_a_restart);
     suite_add_tcase(suite, tcase);
+    suite_add_tcase(suite, sandbox_quirk_case());
+    suite_add_tcase(suite, sandbox_quirk_token_case());
     return suite;
 }
 

@@ -175,12 +175,12 @@ START_TEST(tokens_expire_and_can_be_revoked)
     issue_code(&code);
     ck_assert_int_eq(redeem(&code, &view), CW_OK);
     ck_assert_int_eq(tokens(&view, &access, &refresh), CW_OK);
-    cw_sbx_token_revoke(state, cw_str_span(&refresh), CW_SPAN("other"));
+    cw_sbx_token_revoke(state, cw_str_span(&refresh), CW_SPAN("other"), false);
     ck_assert_int_eq(cw_sbx_access_find(state, cw_str_span(&access), arena, &view), CW_OK);
     cw_clock_shift_us(CW_HOUR_US + CW_SECOND_US);
     ck_assert_int_eq(cw_sbx_access_find(state, cw_str_span(&access), arena, &view), CW_E_EXPIRED);
     ck_assert_int_eq(cw_sbx_refresh_find(state, cw_str_span(&refresh), arena, &view), CW_OK);
-    cw_sbx_token_revoke(state, cw_str_span(&refresh), CW_SPAN("chartway-sandbox"));
+    cw_sbx_token_revoke(state, cw_str_span(&refresh), CW_SPAN("chartway-sandbox"), false);
     ck_assert_int_eq(cw_sbx_refresh_find(state, cw_str_span(&refresh), arena, &view), CW_E_DENIED);
     ck_assert_int_eq(cw_sbx_access_find(state, CW_SPAN("nothing"), arena, &view), CW_E_NOT_FOUND);
 }
