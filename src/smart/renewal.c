@@ -331,9 +331,11 @@ static enum cw_code ask(struct refreshing *r, struct cw_err *err)
     bool with_scope = r->profile->refresh_scope && r->connection.scopes.len > 0;
     enum cw_token_outcome outcome = send(r, &identity.client, with_scope, &answer);
     close_breaker(r, outcome);
-    if (outcome == CW_TOKEN_INVALID_SCOPE && with_scope) {
+    bool bad_scope = outcome == CW_TOKEN_INVALID_SCOPE && with_scope;
+    bool bare = answer.status == 400 && answer.empty; /* Epic does so now and then, and takes the next */
+    if (bad_scope || bare) {
         /* The server refused to look at the token: it is as good as before. */
-        outcome = send(r, &identity.client, false, &again);
+        outcome = send(r, &identity.client, with_scope && !bad_scope, &again);
         return conclude(r, outcome, &again, err);
     }
     return conclude(r, outcome, &answer, err);

@@ -66,6 +66,7 @@ struct cw_smart_grant {
     bool ends_fixed;                  /* a refresh does not move it (Blue Button's access_grant_expiration) */
     long retry_after_s;               /* -1: not told */
     int status;                       /* HTTP status, 0 when no answer came */
+    bool empty;                       /* an answer without a word in it */
     char error[64];                   /* OAuth error code if it is one of RFC 6749's characters, else "" */
     struct cw_exchange exchange;      /* what was sent and answered, redacted; its kind is NULL where nothing was tried */
     struct cw_str error_text;         /* error_description, or error_uri: foreign, for the operator, encrypted at rest; "" */

@@ -249,6 +249,7 @@ enum cw_token_outcome cw_smart_token_parse(long status, struct cw_span body, int
 {
     CW_AUTO_JSON *root = NULL;
     grant->status = (int)status;
+    grant->empty = cw_span_trim(body).len == 0;
     struct cw_json_limits limits = { CW_TOKEN_ANSWER_MAX, CW_JSON_DEPTH_MAX, CW_JSON_DUPLICATES_TOO };
     enum cw_code rc = cw_json_parse(cw_span_trim(body), limits, &root, NULL);
     if (rc == CW_E_OOM) {

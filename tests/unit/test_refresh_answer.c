@@ -81,6 +81,7 @@ static const struct row {
     int status;                  /* of the connection afterwards */
     bool counts;                 /* as a failure of the grant */
     int64_t wait_least_s;        /* before anybody asks again; 0: nothing is said */
+    unsigned asked;              /* how often; 0: once */
 } rows[] = {
     { "400 invalid_grant", { .status = 400, .body = "{\"error\":\"invalid_grant\"}" }, CW_E_LIMITED, 1, true, 600 },
     { "401 invalid_grant", { .status = 401, .body = "{\"error\":\"invalid_grant\"}" }, CW_E_LIMITED, 1, true, 600 },
@@ -92,7 +93,7 @@ static const struct row {
     { "unsupported_grant_type", { .status = 400, .body = "{\"error\":\"unsupported_grant_type\"}" }, CW_E_EXPIRED, 3, false, 0 },
     { "invalid_scope without a scope", { .status = 400, .body = "{\"error\":\"invalid_scope\"}" }, CW_E_UPSTREAM, 1, true, 48 },
     { "another OAuth error", { .status = 400, .body = "{\"error\":\"invalid_request\"}" }, CW_E_UPSTREAM, 1, true, 48 },
-    { "bare 400", { .status = 400, .body = "" }, CW_E_UPSTREAM, 1, true, 48 },
+    { "bare 400", { .status = 400, .body = "" }, CW_E_UPSTREAM, 1, true, 48, 2 },
     { "403 of a firewall", { .status = 403, .type = "text/html", .body = "<html>no</html>" }, CW_E_UPSTREAM, 1, true, 48 },
     { "408", { .status = 408, .body = "" }, CW_E_UNAVAILABLE, 1, true, 48 },
     { "429 with Retry-After", { .status = 429, .headers = "Retry-After: 1800\r\n", .body = "" }, CW_E_UNAVAILABLE, 1, true, 1790 },
@@ -113,7 +114,7 @@ START_TEST(every_answer_has_its_consequence)
     enum cw_code rc = renew((struct cw_renewal){ 0 }, access);
     ck_assert_msg(rc == row->rc, "%s: %s, not %s", row->name, cw_code_name(rc), cw_code_name(row->rc));
     ck_assert_msg(refresh_number("c.status") == row->status, "%s: status %d", row->name, (int)refresh_number("c.status"));
-    ck_assert_uint_eq(script_server_count(server), 1);
+    ck_assert_msg(script_server_count(server) == (row->asked == 0 ? 1 : row->asked), "%s: %zu", row->name, script_server_count(server));
     if (row->status != CW_CONNECTION_ACTIVE) {
         ck_assert_int_eq(refresh_number("g.version"), -1);
         return;
@@ -192,6 +193,17 @@ START_TEST(the_scope_is_left_out_once_it_is_refused)
     ck_assert_str_eq(access, "access-2");
     ck_assert_ptr_nonnull(strstr(script_server_request(server, 0)->body, "scope=patient"));
     ck_assert_ptr_null(strstr(script_server_request(server, 1)->body, "scope="));
+}
+END_TEST
+
+START_TEST(a_bare_400_is_asked_once_more)
+{
+    static const struct script_answer script[] = { { .status = 400, .body = "" }, { .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 2, (struct refresh_start){ 0 });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_str_eq(access, "access-2");
+    ck_assert_int_eq(refresh_number("g.failures"), 0);
 }
 END_TEST
 
@@ -372,6 +384,7 @@ Suite *refresh_answer_suite(void)
     tcase_add_test(t, a_lost_answer_and_a_refusal_are_a_lost_rotation);
     tcase_add_test(t, what_was_not_sent_is_not_lost);
     tcase_add_test(t, the_scope_is_left_out_once_it_is_refused);
+    tcase_add_test(t, a_bare_400_is_asked_once_more);
     tcase_add_test(t, a_rejected_client_concerns_no_grant_and_everybody);
     tcase_add_test(t, an_old_token_is_used_while_it_lives);
     tcase_add_test(t, the_keep_alive_refreshes_what_is_good);
