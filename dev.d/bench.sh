@@ -42,7 +42,7 @@ dev_bench() {
     done
     rm -rf "$BENCH"
     step "the pull, beside libcurl + slice + zstd + AES-GCM + bulk insert"
-    make -C "$BUILD" -s yard_pull search_bench callback_bench
+    make -C "$BUILD" -s yard_pull search_bench callback_bench yard_sql
     mkdir -p "$STATE/bench"
     "$ROOT/tests/node-modules.sh" "$STATE/bench"
     env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \

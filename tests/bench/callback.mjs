@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a callback costs over the portal's own time, one at a time and sixteen at once, beside a request that stops at its state; and whether 200
-// that wait on a silent portal delay the others. The clocks are in callback_bench.c.
+// What a callback costs over the portal's own time, one at a time and sixteen at once, beside a request that stops at its state, and beside as many
+// bare statements and commits as it makes; and whether 200 that wait on a silent portal delay the others. The clocks are in callback_bench.c.
 
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
+import { promisify } from 'node:util';
 import { BUILD, freePort, Stack } from '../system/lib/stack.mjs';
 import { Journey } from '../system/lib/patient.mjs';
 
@@ -57,10 +58,14 @@ try {
   const hanging = await prepare(HANGING, base, 'hang');
   await say(...rounds[0].slice(0, 32), 'G 16'); // connections, statements and threads are there
   console.log('total minus portal, in milliseconds');
+  await stack.sql('CREATE DATABASE IF NOT EXISTS yard', 'mysql');
+  const yard = await promisify(execFile)(path.join(BUILD, 'yard_sql'), [`${stack.state}/run/mariadb.sock`, 'yard', String(COUNT)]);
+  const bareSql = show('its statements and commits alone, 1 at once', yard.stdout.trim());
   for (const [threads, round] of [[1, rounds[0].slice(32)], [16, rounds[1]]]) {
     const bare = Array.from({ length: COUNT }, () => 'R /callback/bench?state=none x=y');
     await say(...bare, `G ${threads}`).then((a) => show(`a state that is none, ${threads} at once`, a.replace(/ \d+$/, ' 0')));
-    show(`callback that connects, ${threads} at once`, await say(...round, `G ${threads}`));
+    const own = show(`callback that connects, ${threads} at once`, await say(...round, `G ${threads}`));
+    if (threads === 1) console.log(`  over its statements and commits alone: p50 ${(own.p50 / bareSql.p50).toFixed(2)}, p99 ${(own.p99 / bareSql.p99).toFixed(2)}`);
   }
   const before = show('alone', await say(...rounds[2], 'G 1'));
   console.log(`held by a silent portal: ${await say(...hanging, 'H')}`);
