@@ -78,6 +78,12 @@ static bool is_coded(struct cw_span text)
     return text.len >= 3 && text.ptr[0] == '%' && is_hex(text.ptr[1]) && is_hex(text.ptr[2]);
 }
 
+/* A known text may begin with a code's own digits. */
+static bool known_inside(struct cw_span coded, const struct cw_span *known, size_t count)
+{
+    return known_length(cw_span_from(coded, 1), known, count) > 0 || known_length(cw_span_from(coded, 2), known, count) > 0;
+}
+
 static size_t character_length(struct cw_span text)
 {
     size_t len = 1;
@@ -100,7 +106,7 @@ bool cw_exchange_redact(struct cw_span text, const struct cw_span *known, size_t
             secret = true;
             step = run;
         }
-        step = secret ? step : is_coded(text) ? 3 : character_length(text);
+        step = secret ? step : is_coded(text) && !known_inside(text, known, count) ? 3 : character_length(text);
         struct cw_span piece = secret ? CW_SPAN(TAKEN_OUT) : cw_span_upto(text, step);
         if (used + piece.len >= room) {
             break;
