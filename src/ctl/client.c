@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "base/limits.h"
+#include "fhir/examine.h"
+#include "model/probe.h"
 #include "model/registration.h"
 #include "model/source.h"
 #include "net/http.h"
@@ -173,17 +175,37 @@ static enum cw_code add(struct ctl *ctl, struct cw_err *err)
     return rc == CW_OK ? print_added(ctl, id, err) : rc;
 }
 
+struct probes {
+    struct cw_probe *list;
+    size_t count;
+};
+
+/* How the daily probe of a registration ended; they come the worst first. All zero: it was not its turn yet. */
+static struct cw_probe worst_of(const struct probes *probes, struct cw_registration_id id)
+{
+    for (size_t i = 0; i < probes->count; i++) {
+        if (probes->list[i].kind == CW_PROBE_REGISTRATION && cw_ulid_eq(probes->list[i].subject, id.ulid)) {
+            return probes->list[i];
+        }
+    }
+    return (struct cw_probe){ .result = 0 };
+}
+
 static enum cw_code list(struct ctl *ctl, struct cw_err *err)
 {
     static const struct ctl_column columns[] = {
         { "id", CTL_TEXT },        { "environment", CTL_TEXT }, { "slug", CTL_TEXT },   { "vendor", CTL_TEXT },
         { "source", CTL_TEXT },    { "client_id", CTL_TEXT },   { "auth", CTL_TEXT },   { "scopes", CTL_LIST },
-        { "created_at", CTL_TIME },
+        { "created_at", CTL_TIME }, { "probe", CTL_TEXT },    { "cause", CTL_TEXT },  { "probed_at", CTL_TIME },
     };
     enum { WIDTH = CW_ARRAY_LEN(columns) };
     struct cw_registration *all = NULL;
+    struct probes probes = { .count = 0 };
     size_t count = 0;
     enum cw_code rc = cw_registration_list(&ctl->model, ctl->arena, &all, &count, err);
+    if (rc == CW_OK) {
+        rc = cw_probe_list(&ctl->model, CW_FINDING_OK, ctl->arena, &probes.list, &probes.count, err);
+    }
     if (rc != CW_OK) {
         return rc;
     }
@@ -194,6 +216,7 @@ static enum cw_code list(struct ctl *ctl, struct cw_err *err)
     for (size_t i = 0; i < count; i++) {
         const struct cw_registration *r = &all[i];
         struct cw_span source = { NULL, 0 };
+        struct cw_probe probe = worst_of(&probes, r->id);
         if (!cw_ulid_is_zero(r->source.ulid)) {
             source = ctl_id(ctl, CW_PREFIX_SOURCE, r->source.ulid);
         }
@@ -207,6 +230,9 @@ static enum cw_code list(struct ctl *ctl, struct cw_err *err)
             CTL_T(cw_span_cstr(cw_auth_method_name(r->method))),
             CTL_T(r->scopes),
             CTL_N(r->created_us),
+            CTL_T(cw_span_cstr(cw_finding_result_name((enum cw_finding_result)probe.result))),
+            CTL_T(probe.cause),
+            CTL_N(probe.checked_us),
         };
         memcpy(cells + i * WIDTH, row, sizeof row);
     }

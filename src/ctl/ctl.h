@@ -71,6 +71,7 @@ extern const struct ctl_command ctl_client_commands[];
 extern const struct ctl_command ctl_pull_commands[];
 extern const struct ctl_command ctl_doctor_commands[];
 extern const struct ctl_command ctl_attempt_commands[];
+extern const struct ctl_command ctl_status_commands[];
 extern const struct ctl_command ctl_signing_key_commands[];
 
 /* Reads what stands behind the command's name. False after having said what is wrong. */

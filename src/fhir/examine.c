@@ -90,6 +90,11 @@ void examine_tell(struct cw_examination *e, const char *check, enum cw_finding_o
     e->found(e->arg, &finding);
 }
 
+enum cw_code examine_pause(const struct cw_examination *e, struct cw_err *err)
+{
+    return e->pause == NULL || e->pause(e->arg) ? CW_OK : cw_err_set(err, CW_E_STOPPED, "examine", "the program stops");
+}
+
 struct cw_span examine_host(struct cw_arena *arena, const char *url)
 {
     CW_AUTO_STR place;
@@ -105,6 +110,7 @@ static void told(void *arg, const char *url, enum cw_code rc, const struct cw_er
     const char *said = rc == CW_OK ? "usable" : err->text[0] != '\0' ? err->text : cw_code_name(rc);
     examine_tell(x->e, "place", CW_OF_ENDPOINT, rc == CW_OK ? CAUSE_NONE : CAUSE_PLACE_USELESS,
                  cw_arena_printf(x->e->arena, "%s: %s", url, said));
+    (void)!examine_pause(x->e, NULL); /* a stop is seen at the next one */
 }
 
 static void tell_endpoints(struct examined *x)
@@ -146,12 +152,14 @@ static enum cw_code discover(struct examined *x, bool *ret_found, struct cw_err 
     if (rc == CW_E_OOM || rc == CW_E_STOPPED) {
         return cw_err_set(err, rc, "examine", "the examination was cut short");
     }
-    if (rc == CW_OK) {
+    enum cause cause = rc == CW_OK ? CAUSE_NONE : cause_of(rc);
+    bool answered = cause == CAUSE_NONE || cause == CAUSE_NO_DISCOVERY;
+    examine_tell(x->e, "reach", CW_OF_ENDPOINT, answered ? CAUSE_NONE : cause, answered ? NULL : why.text);
+    if (cause == CAUSE_NO_DISCOVERY) {
+        examine_tell(x->e, "discovery", CW_OF_ENDPOINT, cause, why.text);
+    } else if (cause == CAUSE_NONE) {
         tell_endpoints(x);
-        return CW_OK;
     }
-    enum cause cause = cause_of(rc);
-    examine_tell(x->e, cause == CAUSE_NO_DISCOVERY ? "discovery" : "reach", CW_OF_ENDPOINT, cause, why.text);
     return CW_OK;
 }
 

@@ -36,6 +36,7 @@ struct cw_examination {
     const char *origin;                /* our own */
     const struct cw_source *source;    /* id zero: not in the catalogue; its base_url and environment are there */
     cw_finding_fn *found;
+    bool (*pause)(void *arg);          /* between two requests; false: the program stops (CW_E_STOPPED); NULL: none */
     void *arg;
     struct cw_registration_id registration; /* filled: the one that fits; zero: none */
 };

@@ -207,7 +207,11 @@ static enum cw_code tell_method(struct examined *x, struct cw_err *err)
         examine_tell(x->e, "token_probe", CW_OF_REGISTRATION, CAUSE_IDENTITY_UNREADABLE, NULL);
         return CW_OK;
     }
-    return rc == CW_OK ? probe(x, &identity.client, err) : cw_err_set(err, rc, "examine", "%s", why.text);
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "examine", "%s", why.text);
+    }
+    rc = examine_pause(x->e, err);
+    return rc == CW_OK ? probe(x, &identity.client, err) : rc;
 }
 
 /* ---- what would be asked */

@@ -61,6 +61,8 @@ struct examined { /* what the steps hand on */
 
 /* Tells one finding; detail NULL: none. */
 void examine_tell(struct cw_examination *e, const char *check, enum cw_finding_of of, enum cause cause, const char *detail);
+/* CW_E_STOPPED when the program is to stop. */
+enum cw_code examine_pause(const struct cw_examination *e, struct cw_err *err) CW_MUST_USE;
 /* "host", or "host:port" where the port is not https's own, as registrations name hosts; absent when it is no URL. */
 struct cw_span examine_host(struct cw_arena *arena, const char *url);
 

@@ -66,6 +66,7 @@ enum cw_config_key {
     CW_CONF_LEASE_MS,            /* lease_ms: default 15000 */
     CW_CONF_KEEP_PER_HOST,       /* keep_alive_per_host: default 2 */
     CW_CONF_KEEP_PER_MINUTE,     /* keep_alive_per_minute: default 120 */
+    CW_CONF_PROBES,              /* probes: sources looked at a day beside each registration; 0: no probes at all */
     /* [privacy] */
     CW_CONF_IDENTIFIER_SYSTEM,   /* identifier_system: default urn:chartway:patient-id */
     CW_CONF_TOMBSTONE_JOURNAL,   /* tombstone_journal: default $state_dir/tombstones.journal */

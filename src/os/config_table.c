@@ -98,6 +98,9 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
     [CW_CONF_KEEP_PER_MINUTE] = { "scheduler", "keep_alive_per_minute", CONFIG_INT, false, 1, 60000, "120", NULL, NULL,
         "Refreshes of idle grants a minute at one host; a vendor profile's rate_per_min may be less." },
 
+    [CW_CONF_PROBES] = { "scheduler", "probes_per_day", CONFIG_INT, false, 0, 8640, "48", NULL, NULL,
+        "Sources that are examined a day, in turn, beside one for each registration; nothing of a patient is sent. 0: no probes at all." },
+
     [CW_CONF_IDENTIFIER_SYSTEM] = { "privacy", "identifier_system", CONFIG_TEXT, false, 1, 255, "urn:chartway:patient-id", NULL, NULL,
         "System of the identifier that a served Patient carries." },
     [CW_CONF_TOMBSTONE_JOURNAL] = { "privacy", "tombstone_journal", CONFIG_PATH, false, 1, 1024, "${state_dir}/tombstones.journal", NULL, NULL,

@@ -14,7 +14,7 @@
 
 #define SMALL_STACK (512u * 1024u)
 #define DIGESTERS_MAX 64
-#define THREADS_MAX (CW_PREPARERS + CW_KEEPERS + DIGESTERS_MAX + 3)
+#define THREADS_MAX (CW_PREPARERS + CW_KEEPERS + DIGESTERS_MAX + 4)
 
 struct threads {
     pthread_t ids[THREADS_MAX];
@@ -67,7 +67,7 @@ static enum cw_code open_all(struct scheduler *s, struct cw_err *err)
     s->page_size = (int)cw_config_int(config, CW_CONF_PULL_COUNT);
     enum cw_code rc = owner_take(cw_config_text(config, CW_CONF_STATE_DIR), s->node, s->owner, err);
     if (rc == CW_OK) {
-        /* A digester holds one connection, a preparer or a keeper now and then one; dispatcher, sequencer and upkeep one each. */
+        /* A digester holds one connection, a preparer or a keeper now and then one; dispatcher, sequencer, upkeep and prober one each. */
         rc = cw_model_init(&s->model, config, digesters(config) + CW_KEEPERS / 2 + 8, err);
     }
     if (rc == CW_OK) {
@@ -101,7 +101,8 @@ static void join_all(struct threads *threads)
 static void work(struct scheduler *s)
 {
     struct threads fetcher = { .count = 0 }, others = { .count = 0 }, digest = { .count = 0 };
-    bool up = spawn(&fetcher, fetcher_main, s) && spawn(&others, sequencer_main, s) && spawn(&others, upkeep_main, s);
+    bool up = spawn(&fetcher, fetcher_main, s) && spawn(&others, sequencer_main, s) && spawn(&others, upkeep_main, s) &&
+              spawn(&others, prober_main, s);
     for (int i = 0; up && i < CW_PREPARERS; i++) {
         up = spawn(&others, preparer_main, s);
     }

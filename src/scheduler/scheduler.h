@@ -199,6 +199,11 @@ enum cw_code owner_take(const char *state_dir, const char *node, char ret[CW_OWN
 /* keeper.c: grants that are due without a pull. */
 void *keeper_main(void *scheduler);
 
+/* probe.c: the daily checks of registrations and sources, without a patient. */
+void *prober_main(void *scheduler);
+/* The one thing that is due longest, if this node has the duty. *ret_did false: nothing is due, or it is another node's. `pause_ms` between requests. */
+enum cw_code probe_due(struct scheduler *s, struct cw_http *http, int pause_ms, bool *ret_did, struct cw_err *err);
+
 /* upkeep.c */
 void *sequencer_main(void *scheduler);
 void *upkeep_main(void *scheduler);
