@@ -5,6 +5,7 @@
 #include "fhir/examine_int.h"
 
 #include "base/limits.h"
+#include "model/failure.h"
 #include "net/url.h"
 #include "smart/place.h"
 
@@ -29,7 +30,7 @@ static const struct {
                           "Check this machine's time service first: assertions and id_tokens live for minutes." },
     [CAUSE_CAPABILITY_UNREADABLE] = { "capability_unreadable", CW_FINDING_WARN,
                                       "Pulls use the table of searches instead; tell the vendor." },
-    [CAUSE_FHIR_VERSION] = { "fhir_version_unsupported", CW_FINDING_FAIL, "Ask the vendor for its R4 base URL." },
+    [CAUSE_FHIR_VERSION] = { CW_FAIL_FHIR_VERSION, CW_FINDING_FAIL, "Ask the vendor for its R4 base URL." },
     [CAUSE_PROFILE_DEFAULT] = { "profile_default", CW_FINDING_NOTE,
                                 "Where the vendor is known, name its profile: client add --profile NAME." },
     [CAUSE_NOT_IN_CATALOGUE] = { "not_in_catalogue", CW_FINDING_NOTE, "Patients see it after chartwayctl source import." },
