@@ -15,6 +15,7 @@
 #include "smart/client.h"
 #include "smart/pinned.h"
 #include "smart/profile.h"
+#include "smart/register.h"
 #include "smart/token.h"
 #include "web/template.h"
 #include "web/web.h"
@@ -93,6 +94,9 @@ void cw_callback_found_release(struct cw_callback_found *found) CW_NONNULL(1);
 /* NULL: good, and *ret says whose records they open. Otherwise one of CW_FAIL_…, and err says why. Asks the network. */
 const char *cw_callback_judge(const struct cw_callback_case *c, struct cw_callback_found *ret, struct cw_err *err)
     CW_NONNULL(1, 2, 3) CW_MUST_USE;
+/* Registers a client for this grant alone where the profile says so, our client is public and no refresh token came; otherwise, or where
+ * that is not to be had, *ret stays empty: one-time access. */
+void cw_callback_register(const struct cw_callback_case *c, struct cw_registered *ret) CW_NONNULL(1, 2);
 /* Revokes the tokens, best effort: what nobody will use does not stay behind at the hospital. */
 void cw_callback_give_back(const struct cw_callback_case *c) CW_NONNULL(1);
 

@@ -36,6 +36,7 @@ struct run {
     struct cw_smart_grant grant;
     struct cw_http *http;
     struct cw_callback_found found;
+    struct cw_registered registered;
     const char *request_id;
     struct cw_err *err;
 };
@@ -251,6 +252,7 @@ static enum cw_code store(struct run *run, int64_t obtained_us)
     (void)!cw_scope_lost_types(run->attempt.scopes_asked, cw_str_span(&run->grant.scope), types, type_count, &missing);
     struct cw_span asked_or_granted =
         run->grant.scope.len > 0 ? cw_str_span(&run->grant.scope) : run->attempt.scopes_asked;
+    const struct cw_dynamic_new dynamic = { cw_str_span(&run->registered.client_id), run->registered.key };
     struct cw_attempt_success success = {
         .attempt = run->attempt.id,
         .upstream_patient = cw_str_span(&run->found.patient),
@@ -259,6 +261,7 @@ static enum cw_code store(struct run *run, int64_t obtained_us)
         .missing_types = cw_str_span(&missing),
         .access_token = cw_secret_span(&run->grant.access_token),
         .refresh_token = cw_secret_span(&run->grant.refresh_token),
+        .dynamic = run->registered.key == NULL ? NULL : &dynamic,
         .token_type = CW_SPAN("Bearer"),
         .obtained_us = obtained_us,
         .expires_us = run->grant.expires_us,
@@ -286,6 +289,7 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
         end_failed(run, failure, words, ret);
         return;
     }
+    cw_callback_register(&this, &run->registered);
     enum cw_code rc = store(run, obtained_us);
     if (rc == CW_OK) {
         cw_log(CW_LOG_INFO, "callback.connected", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
@@ -321,6 +325,7 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
     run.request_id = request_id;
     cw_smart_grant_init(&run.grant);
     cw_callback_found_init(&run.found);
+    cw_registered_init(&run.registered);
     *ret = (struct cw_callback_outcome){ .end = CW_CALLBACK_FAULT };
     if (secrets == NULL) {
         (void)cw_err_set(err, CW_E_OOM, "callback", "out of memory");
@@ -336,6 +341,7 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
     cw_smart_identity_release(&run.identity);
     cw_smart_grant_release(&run.grant);
     cw_callback_found_release(&run.found);
+    cw_registered_release(&run.registered);
     wipe_text(run.attempt.verifier);
     wipe_text(run.attempt.nonce);
     cw_arena_free(secrets);

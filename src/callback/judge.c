@@ -143,6 +143,26 @@ const char *cw_callback_judge(const struct cw_callback_case *c, struct cw_callba
     return failure;
 }
 
+/* ---- lasting access without a refresh token */
+
+void cw_callback_register(const struct cw_callback_case *c, struct cw_registered *ret)
+{
+    const struct cw_smart_client *client = &c->identity->client;
+    if (!client->profile->dynamic_registration || client->auth != CW_AUTH_NONE || c->grant->refresh_token.ptr != NULL) {
+        return;
+    }
+    const struct cw_register_ask ask = { .pinned = c->pinned, .hosts = hosts_of(c), .software_id = client->client_id,
+                                         .access_token = cw_secret_span(&c->grant->access_token) };
+    struct cw_err err = { .code = CW_OK };
+    enum cw_code rc = cw_smart_register(c->http, &ask, ret, &err);
+    if (rc == CW_OK) {
+        cw_log(CW_LOG_INFO, "callback.registered", CW_ID("attempt", CW_PREFIX_ATTEMPT, c->attempt->id));
+    } else {
+        cw_log(rc == CW_E_UNSUPPORTED ? CW_LOG_INFO : CW_LOG_WARNING, "callback.not_registered",
+               CW_ID("attempt", CW_PREFIX_ATTEMPT, c->attempt->id), CW_ERR(&err));
+    }
+}
+
 /* ---- the way back of what nobody will use */
 
 static void revoke(const struct cw_callback_case *c, const struct cw_secret *token, enum cw_revoke_hint hint)

@@ -6,6 +6,7 @@
 #ifndef CW_MODEL_ATTEMPT_H
 #define CW_MODEL_ATTEMPT_H
 
+#include "model/dynamic_client.h"
 #include "model/exchange.h"
 #include "model/failure.h"
 #include "model/registration.h"
@@ -89,7 +90,8 @@ struct cw_attempt_success {
     struct cw_span tenant_context;
     struct cw_span scopes_granted;
     struct cw_span missing_types;                /* asked for and not granted, blank separated; empty: none */
-    struct cw_span access_token, refresh_token;  /* refresh absent: one-time connection */
+    struct cw_span access_token, refresh_token;  /* refresh and dynamic absent: one-time connection */
+    const struct cw_dynamic_new *dynamic;        /* a client of its own in place of a refresh token; NULL: none */
     struct cw_span token_type;
     int64_t obtained_us, expires_us;
     int64_t ends_us;                             /* known end of the refresh token or of the whole grant; 0: not known */

@@ -201,7 +201,7 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
         .scopes = success->scopes_granted,
         .missing_types = success->missing_types,
         .pinned = row[8].bytes,
-        .one_time = success->refresh_token.ptr == NULL,
+        .one_time = success->refresh_token.ptr == NULL && success->dynamic == NULL,
     };
     if (row[11].kind != CW_V_NULL) {
         put.only.ulid = cw_value_id(&row[11]);
@@ -210,6 +210,7 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
         .access_token = success->access_token,
         .refresh_token = success->refresh_token,
         .token_type = success->token_type,
+        .dynamic = success->dynamic != NULL,
         .obtained_us = success->obtained_us,
         .expires_us = success->expires_us,
         .ends_us = success->ends_us,
@@ -219,6 +220,9 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
     enum cw_code rc = connection_put(db, &c->key, &put, c->arena, &c->connection, err);
     if (rc == CW_OK) {
         rc = grant_put(db, &c->key, c->connection, &grant, c->arena, err);
+    }
+    if (rc == CW_OK) {
+        rc = dynamic_client_put(db, &c->key, put.patient, c->connection, success->dynamic, err);
     }
     if (rc == CW_OK) {
         rc = connection_recover(c->m, db, c->connection, err);

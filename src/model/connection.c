@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "model/audit.h"
 #include "model/connection_int.h"
+#include "model/dynamic_client.h"
 #include "model/event.h"
 #include "model/failure.h"
 #include "model/keys.h"
@@ -309,6 +310,9 @@ static enum cw_code end_locked(struct cw_model *m, struct cw_db *db, const struc
     enum cw_code rc = cw_db_exec(db, &q_end, params, NULL, err);
     if (rc == CW_OK) {
         rc = cw_db_exec(db, &q_forget_tokens, id_param, NULL, err);
+    }
+    if (rc == CW_OK) {
+        rc = dynamic_client_put(db, NULL, (struct cw_patient_row){ 0 }, id, NULL, err);
     }
     if (rc == CW_OK) {
         struct connection_fact fact = {

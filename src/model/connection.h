@@ -47,6 +47,7 @@ struct cw_grant {
     int64_t obtained_us, expires_us;
     int64_t refresh_started_us;          /* a refresh may be under way or lost */
     unsigned refresh_tries;
+    bool dynamic;                        /* renewed by a client of its own (model/dynamic_client.h), without a refresh token */
     int64_t not_before_us;               /* after a failure: nobody asks before; 0: at once */
 };
 void cw_grant_release(struct cw_grant *grant) CW_NONNULL(1);

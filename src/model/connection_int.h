@@ -31,6 +31,7 @@ enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, con
 struct grant_put {
     struct cw_span access_token, refresh_token; /* refresh absent: none */
     struct cw_span token_type;
+    bool dynamic;                               /* a client of its own renews it, without a refresh token */
     int64_t obtained_us, expires_us;
     int64_t ends_us;                            /* the refresh token's known end; 0: not known. Without one the access token's end counts */
     bool ends_fixed;                            /* refreshing does not move it */

@@ -54,7 +54,7 @@ enum cw_code grant_put(struct cw_db *db, const struct cw_data_key *key, struct c
         return rc;
     }
     int64_t now_us = cw_now_us();
-    bool one_time = put->refresh_token.ptr == NULL;
+    bool one_time = put->refresh_token.ptr == NULL && !put->dynamic;
     struct grant_end end = { .ends_us = one_time ? put->expires_us : put->ends_us, .fixed = one_time || put->ends_fixed };
     struct grant_warning warning = grant_warning_new(now_us, end, one_time, -1);
     struct cw_value params[] = {
@@ -112,6 +112,7 @@ enum cw_code grant_open(struct cw_model *m, struct cw_db *db, struct cw_connecti
         .refresh_started_us = row[G_STARTED].number,
         .refresh_tries = (unsigned)row[G_TRIES].number,
         .not_before_us = row[G_NOT_BEFORE].number,
+        .dynamic = row[G_DYNAMIC].number != 0,
     };
     enum cw_code rc = cw_patient_key(m, db, patient, (uint32_t)row[G_KEY_VERSION].number, &key, err);
     if (rc == CW_OK) {

@@ -11,15 +11,16 @@
     "SELECT g.version, g.access_sealed, g.refresh_sealed, g.key_version, g.obtained_at, g.expires_at," \
     " g.refresh_started_at, g.refresh_tries, c.patient, c.status, g.lease_owner, g.lease_until, g.fence, g.rotates," \
     " g.answer_fence, g.refused_at, g.failures, g.failing_since, g.not_before, g.ends_at, g.ends_fixed, g.warned_days," \
-    " c.registration, c.trouble_told_at, g.warn_at, c.one_time" \
+    " c.registration, c.trouble_told_at, g.warn_at, c.one_time," \
+    " EXISTS (SELECT 1 FROM dynamic_client d WHERE d.connection = g.connection)" \
     " FROM token_grant g JOIN connection c ON c.id = g.connection WHERE g.connection = ?"
-#define GRANT_KINDS "ibbitt" "tibibt" "iiitit" "ttii" "btti"
+#define GRANT_KINDS "ibbitt" "tibibt" "iiitit" "ttii" "bttii"
 enum grant_column {
     G_VERSION, G_ACCESS, G_REFRESH, G_KEY_VERSION, G_OBTAINED, G_EXPIRES,
     G_STARTED, G_TRIES, G_PATIENT, G_STATUS, G_LEASE_OWNER, G_LEASE_UNTIL,
     G_FENCE, G_ROTATES, G_ANSWER_FENCE, G_REFUSED, G_FAILURES, G_FAILING_SINCE,
     G_NOT_BEFORE, G_ENDS, G_ENDS_FIXED, G_WARNED,
-    G_REGISTRATION, G_TROUBLE_TOLD, G_WARN, G_ONE_TIME,
+    G_REGISTRATION, G_TROUBLE_TOLD, G_WARN, G_ONE_TIME, G_DYNAMIC,
     G__COUNT
 };
 /* Reads the row and locks it until the transaction's end. CW_E_NOT_FOUND: there is no grant. */

@@ -66,6 +66,7 @@ struct cw_profile {
     const char *patient_claim;       /* access-token claim with the patient id besides the usual ones; "" */
     bool patient_userinfo;           /* there is a userinfo endpoint beside the base although discovery names none (Blue Button) */
     bool patient_search;             /* may ask for Patient, then Coverage and ExplanationOfBenefit, when nothing names the patient */
+    bool dynamic_registration;       /* a public client registers itself anew for each connection (Epic) */
     const char *tenant_claim;        /* access-token claim that is the connection's tenant context (athenahealth ah_practice); "" */
     /* The pull (fhir/plan and the fetcher read these). */
     const char *accept;              /* of FHIR requests */

@@ -62,6 +62,7 @@ static const struct knob knobs[] = {
     { "patient_claim", KNOB_TEXT, AT(patient_claim), 0, NULL },
     { "patient_userinfo", KNOB_BOOL, AT(patient_userinfo), 0, NULL },
     { "patient_search", KNOB_BOOL, AT(patient_search), 0, NULL },
+    { "dynamic_registration", KNOB_BOOL, AT(dynamic_registration), 0, NULL },
     { "tenant_claim", KNOB_TEXT, AT(tenant_claim), 0, NULL },
     { "accept", KNOB_ACCEPT, AT(accept), 0, NULL },
     { "extra_query", KNOB_QUERY, AT(extra_query), 0, NULL },
@@ -443,6 +444,7 @@ static const char *misfit(const struct cw_profile_entry *entry)
         { "pkce", !p->pkce && p->auth_given && p->auth_method == CW_AUTH_NONE }, /* nothing would bind the code to us */
         { "basic_encoded", p->basic_encoded && !basic },
         { "jwt_alg", json_object_get(entry->root, "jwt_alg") != NULL && !signs },
+        { "dynamic_registration", p->dynamic_registration && p->auth_given && p->auth_method != CW_AUTH_NONE },
         { "extra_query", placeholder && p->tenant_claim[0] == '\0' },
         { "pull", !searches_fit_types(p) },
         { "match", entry->match != NULL && strcmp(entry->name, "default") == 0 },

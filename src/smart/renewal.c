@@ -11,6 +11,7 @@
 
 #include "base/time.h"
 #include "model/breaker.h"
+#include "model/dynamic_client.h"
 #include "model/exchange.h"
 #include "model/failure.h"
 #include "model/refresh.h"
@@ -18,6 +19,7 @@
 #include "os/sys.h"
 #include "smart/client.h"
 #include "smart/pinned.h"
+#include "smart/register.h"
 
 #define WAIT_MOST_US (30 * CW_SECOND_US)  /* for another refresher */
 #define LOOK_EVERY_MS 500
@@ -54,6 +56,7 @@ struct refreshing {
     struct cw_connection connection;     /* who is asked, and as whom */
     struct cw_pinned pinned;
     const struct cw_profile *profile;
+    struct cw_dynamic_client dynamic;    /* key NULL: the grant has a refresh token */
     struct cw_arena *arena;
     int64_t wait_until_us;               /* for others and pauses */
     bool renewed;                        /* by us: what is there now is good, however short its life */
@@ -168,6 +171,18 @@ static enum cw_code give_up(struct refreshing *r, const struct cw_refresh_fault 
     return cw_err_set(err, code, "refresh", "%s", why);
 }
 
+/* A client of this connection alone was refused: the patient has taken the permission back, or the organization the client. There is no
+ * token whose rotation could have been missed. */
+static enum cw_code end_dynamic(struct refreshing *r, struct cw_err *err)
+{
+    enum cw_code rc = cw_refresh_dead(r->by->model, r->by->actor, &r->lease, CW_FAIL_REFRESH_REFUSED, err);
+    if (rc == CW_OK) {
+        tell(r, CW_RENEWAL_ENDED, NULL);
+        rc = cw_err_set(err, CW_E_AUTH, "refresh", "the client of this connection was refused");
+    }
+    return rc;
+}
+
 static enum cw_code refuse(struct refreshing *r, struct cw_err *err)
 {
     bool ended = false;
@@ -230,11 +245,11 @@ static enum cw_code conclude(struct refreshing *r, enum cw_token_outcome outcome
     case CW_TOKEN_OK:
         return accept(r, answer, err);
     case CW_TOKEN_INVALID_GRANT:
-        return refuse(r, err);
+        return r->dynamic.key != NULL ? end_dynamic(r, err) : refuse(r, err);
     case CW_TOKEN_INVALID_CLIENT:
-        return reject(r, err);
+        return r->dynamic.key != NULL ? refuse(r, err) : reject(r, err);
     case CW_TOKEN_UNAUTHORIZED:
-        return stop_offering(r, err);
+        return r->dynamic.key != NULL ? refuse(r, err) : stop_offering(r, err);
     case CW_TOKEN_BAD_ANSWER:
         doubt_endpoint(r, answer->status);
         break;
@@ -287,8 +302,12 @@ static enum cw_token_outcome send(struct refreshing *r, const struct cw_smart_cl
         .refresh_token = cw_secret_span(&r->grant.refresh),
         .scope = with_scope ? r->connection.scopes : CW_SPAN(""),
     };
+    const struct cw_smart_bearer bearer = { .token_endpoint = r->pinned.token_endpoint, .client_id = r->dynamic.client_id,
+                                            .key = r->dynamic.key };
     struct cw_err fault = { 0 };
-    enum cw_token_outcome outcome = cw_smart_refresh(r->http, client, &request, answer, &fault);
+    enum cw_token_outcome outcome = r->dynamic.key != NULL
+                                        ? cw_smart_bearer(r->http, client->profile, &bearer, answer, &fault)
+                                        : cw_smart_refresh(r->http, client, &request, answer, &fault);
     struct cw_renewal_note note = { .event = CW_RENEWAL_ASKED, .connection = r->wish->connection,
                                     .registration = r->connection.registration, .outcome = outcome,
                                     .status = answer->status, .fault = &fault };
@@ -310,6 +329,9 @@ static enum cw_code open_party(struct refreshing *r, struct cw_smart_identity *i
     if (rc == CW_OK) {
         rc = cw_smart_identity_open(r->by->model, r->by->profiles, r->connection.registration,
                                     cw_span_cstr(r->pinned.profile), r->arena, identity, err);
+    }
+    if (rc == CW_OK && r->grant.dynamic && r->grant.refresh.len == 0) {
+        rc = cw_dynamic_client_get(r->by->model, r->wish->connection, r->arena, &r->dynamic, err);
     }
     return rc;
 }
@@ -348,6 +370,8 @@ static enum cw_code refresh_locked(struct refreshing *r, uint32_t seen, struct c
     if (rc == CW_OK) {
         rc = ask(r, err);
         cw_grant_release(&r->grant);
+        cw_signing_key_free(r->dynamic.key);
+        r->dynamic = (struct cw_dynamic_client){ .key = NULL };
     } else if (rc == CW_E_LIMITED || rc == CW_E_CONFIG) {
         r->wish->retry_us = r->lease.wait_until_us;
     }
@@ -373,7 +397,7 @@ static struct sight sight_of(const struct refreshing *r, const struct cw_grant *
     int64_t now_us = cw_now_us();
     bool refused = r->wish->refused_version == grant->version;
     bool aging = r->wish->aging_version == grant->version;
-    struct sight sight = { .renewable = grant->refresh.len > 0, .over = refused || now_us >= grant->expires_us };
+    struct sight sight = { .renewable = grant->refresh.len > 0 || grant->dynamic, .over = refused || now_us >= grant->expires_us };
     sight.due = refused || aging || cw_token_is_due(grant->obtained_us, grant->expires_us, now_us);
     return sight;
 }

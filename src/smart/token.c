@@ -14,7 +14,6 @@
 #include "smart/token_int.h"
 #include "smart/trace.h"
 
-#define ASSERTION_LIFETIME_US (300 * CW_SECOND_US)
 #define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 enum cw_auth_method cw_smart_choose_auth(const struct cw_profile *profile, unsigned advertised, bool have_key,
@@ -45,7 +44,7 @@ static enum cw_code add_assertion(const struct cw_smart_client *client, const ch
         .audience = cw_span_cstr(endpoint),
         .jku = client->jku,
         .now_us = cw_now_us(),
-        .lifetime_us = ASSERTION_LIFETIME_US,
+        .lifetime_us = CW_ASSERTION_LIFETIME_US,
     };
     CW_AUTO_STR jwt;
     cw_str_init_secret(&jwt, CW_TOKEN_MAX);
@@ -142,15 +141,9 @@ static enum cw_token_outcome without_answer(enum cw_code rc, bool request_sent)
     }
 }
 
-/* Where to, and what the operator's card calls it. */
-struct place {
-    const char *kind;
-    const char *endpoint;
-};
-
-static enum cw_token_outcome post_and_read(struct cw_http *http, const struct cw_smart_client *client,
-                                           const struct place *place, struct cw_str *form, struct cw_smart_grant *grant,
-                                           struct cw_err *err)
+enum cw_token_outcome cw_token_ask(struct cw_http *http, const struct cw_smart_client *client,
+                                   const struct cw_token_place *place, struct cw_str *form, struct cw_smart_grant *grant,
+                                   struct cw_err *err)
 {
     struct cw_http_response response;
     cw_http_response_init(&response);
@@ -195,8 +188,8 @@ enum cw_token_outcome cw_smart_exchange(struct cw_http *http, const struct cw_sm
     if (exchange->verifier.ptr != NULL && client->profile->pkce) {
         (void)cw_form_add(&form, "code_verifier", exchange->verifier);
     }
-    const struct place place = { "token", exchange->token_endpoint };
-    return post_and_read(http, client, &place, &form, grant, err);
+    const struct cw_token_place place = { "token", exchange->token_endpoint };
+    return cw_token_ask(http, client, &place, &form, grant, err);
 }
 
 enum cw_token_outcome cw_smart_refresh(struct cw_http *http, const struct cw_smart_client *client,
@@ -213,6 +206,6 @@ enum cw_token_outcome cw_smart_refresh(struct cw_http *http, const struct cw_sma
     if (client->profile->refresh_redirect_uri && refresh->redirect_uri.len > 0) {
         (void)cw_form_add(&form, "redirect_uri", refresh->redirect_uri);
     }
-    const struct place place = { "refresh", refresh->token_endpoint };
-    return post_and_read(http, client, &place, &form, grant, err);
+    const struct cw_token_place place = { "refresh", refresh->token_endpoint };
+    return cw_token_ask(http, client, &place, &form, grant, err);
 }

@@ -12,4 +12,16 @@ enum cw_code cw_token_post(struct cw_http *http, const struct cw_smart_client *c
                            struct cw_str *form, struct cw_http_response *response, struct cw_err *err)
     CW_NONNULL(1, 2, 3, 4, 5) CW_MUST_USE;
 
+/* Where to, and what the operator's card calls it. */
+struct cw_token_place {
+    const char *kind;
+    const char *endpoint;
+};
+/* Posts the form as this client, reads the answer into *grant, and notes the exchange there. */
+enum cw_token_outcome cw_token_ask(struct cw_http *http, const struct cw_smart_client *client,
+                                   const struct cw_token_place *place, struct cw_str *form, struct cw_smart_grant *grant,
+                                   struct cw_err *err) CW_NONNULL(1, 2, 3, 4, 5) CW_MUST_USE;
+
+#define CW_ASSERTION_LIFETIME_US (300 * CW_SECOND_US)
+
 #endif

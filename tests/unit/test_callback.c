@@ -44,6 +44,7 @@ void must(enum cw_code rc, const struct cw_err *err, const char *what)
 static char minted[16384];
 const char *portal_keys;
 const char *portal_patients;
+const char *portal_register;
 
 void mint(const char *format, ...)
 {
@@ -80,6 +81,7 @@ static const struct script_answer portal_script[] = {
       .body = "{\"error\":\"invalid_grant\",\"error_description\":\"" ECHO "\",\"error_uri\":\"https://elsewhere.test/\",\"canary-key\":{}}" },
     { .path = "/mint", .keep = true, .make = current, .arg = &mint_text },
     { .path = "/keys", .keep = true, .make = current, .arg = &portal_keys },
+    { .path = "/register", .keep = true, .make = current, .arg = &portal_register },
     { .path = "/fhir/Patient", .keep = true, .make = current, .arg = &portal_patients },
     { .path = "/hold", .keep = true, .hold = true },
     { .path = "/revoke", .keep = true, .body = "" },

@@ -53,6 +53,7 @@ struct started {
 void mint(const char *format, ...) CW_PRINTF(1, 2);
 /* What its /keys and /fhir/Patient answer; NULL: 404. Not copied. */
 extern const char *portal_keys, *portal_patients;
+extern const char *portal_register; /* the same, beside /mint */
 
 /* Starts an attempt, as the picker does. */
 struct started begin(struct start start);

@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "model/connection.h"
+#include "model/dynamic_client.h"
 #include "os/sys.h"
 #include "test_callback.h"
 #include "vault/jose.h"
@@ -203,6 +204,53 @@ START_TEST(reconnect_refused)
 }
 END_TEST
 
+/* --- lasting access without a refresh token --- */
+
+static size_t registrations(size_t from)
+{
+    size_t count = 0;
+    for (size_t i = from; i < script_server_count(portal); i++) {
+        count += strcmp(script_server_request(portal, i)->target, "/register") == 0 ? 1 : 0;
+    }
+    return count;
+}
+
+START_TEST(registered_for_one_connection)
+{
+    static const char public_answer[] = "{\"access_token\":\"acc-dyn\",\"token_type\":\"Bearer\",\"expires_in\":600,\"patient\":\"upstream-dyn\"}";
+    static const struct {
+        const char *profile, *answer, *tokens;
+        size_t registered;
+        bool one_time, dynamic;
+    } rows[] = {
+        { "epic", "{\"client_id\":\"dyn-7\"}", public_answer, 1, false, true },
+        { "epic", NULL, public_answer, 1, true, false },         /* 404: not offered at this organization */
+        { "epic", "<html>", public_answer, 1, true, false },
+        { "default", "{\"client_id\":\"dyn-8\"}", public_answer, 0, true, false },
+        { "epic", "{\"client_id\":\"dyn-9\"}", public_answer, 1, false, true },
+        { "epic", "{\"client_id\":\"dyn-9\"}",
+          "{\"access_token\":\"a\",\"refresh_token\":\"r\",\"expires_in\":600,\"patient\":\"upstream-dyn\"}", 0, false, false },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        size_t before = script_server_count(portal);
+        mint("%s", rows[i].tokens);
+        portal_register = rows[i].answer;
+        struct started s = return_with((struct start){ .profile = rows[i].profile, .patient = "pat-dyn" });
+        ck_assert_msg(is_connected(&s), "row %zu", i);
+        ck_assert_msg(registrations(before) == rows[i].registered, "row %zu", i);
+        struct cw_connection connection = connection_by(&s);
+        ck_assert_msg(connection.one_time == rows[i].one_time, "row %zu", i);
+        ck_assert_msg((connection.ends_us != 0) == rows[i].one_time, "row %zu", i);
+        struct cw_err err = { 0 };
+        struct cw_dynamic_client client = { .key = NULL };
+        enum cw_code rc = cw_dynamic_client_get(&app.model, connection.id, arena, &client, &err);
+        ck_assert_msg(rc == (rows[i].dynamic ? CW_OK : CW_E_NOT_FOUND), "row %zu: %d", i, (int)rc);
+        cw_signing_key_free(client.key);
+    }
+    portal_register = NULL;
+}
+END_TEST
+
 /* --- the id_token --- */
 
 static struct cw_signing_key *issuer_key;
@@ -298,6 +346,7 @@ Suite *callback_grant_suite(void)
     tcase_add_test(tcase, partial_grants);
     tcase_add_test(tcase, reconnecting);
     tcase_add_test(tcase, reconnect_refused);
+    tcase_add_test(tcase, registered_for_one_connection);
     tcase_add_test(tcase, identity_from_an_id_token);
     tcase_add_test(tcase, patient_from_a_search);
     suite_add_tcase(suite, tcase);

@@ -53,10 +53,14 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
                                .expires_us = now_us + (start->expires_in_us == 0 ? CW_HOUR_US : start->expires_in_us),
                                .ends_us = start->ends_in_us == 0 ? 0 : now_us + start->ends_in_us,
                                .ends_fixed = start->ends_fixed };
-    if (start->one_time) {
+    if (start->one_time || start->dynamic != NULL) {
         grant.refresh_token = (struct cw_span){ NULL, 0 };
     }
-    return rc == CW_OK ? grant_put(db, &key, refresh_connection, &grant, arena, err) : rc;
+    grant.dynamic = start->dynamic != NULL;
+    if (rc == CW_OK) {
+        rc = grant_put(db, &key, refresh_connection, &grant, arena, err);
+    }
+    return rc == CW_OK ? dynamic_client_put(db, &key, patient, refresh_connection, start->dynamic, err) : rc;
 }
 
 void refresh_connect(struct refresh_start start)

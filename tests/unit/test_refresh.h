@@ -7,6 +7,7 @@
 
 #include "base/time.h"
 #include "model/connection_int.h"
+#include "model/dynamic_client.h"
 #include "model/grant_int.h"
 #include "model/refresh.h"
 #include "os/sys.h"
@@ -32,6 +33,7 @@ struct refresh_start {
     int64_t ends_in_us;          /* 0: not known */
     bool ends_fixed;
     bool one_time;
+    const struct cw_dynamic_new *dynamic; /* a client of its own in place of a refresh token */
 };
 void refresh_connect(struct refresh_start start);
 

@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "base/json.h"
+#include "base/jsonw.h"
 #include "tests/lib/net_fixture.h"
 
 #define m (&refresh_model)
@@ -127,6 +129,110 @@ START_TEST(every_answer_has_its_consequence)
         int64_t wait_us = lease.wait_until_us - cw_now_us();
         ck_assert_msg(wait_us >= (row->wait_least_s - 2) * CW_SECOND_US, "%s: %lld", row->name, (long long)wait_us);
     }
+}
+END_TEST
+
+/* --- a client of the connection's own in place of a refresh token --- */
+
+static struct cw_signing_key *own_key;
+
+static void begin_dynamic(const struct script_answer *answers, size_t count)
+{
+    cw_test_db_sql(&refresh_test, "DELETE FROM dynamic_client");
+    refresh_must(cw_signing_key_make(CW_ALG_RS384, &own_key, &err), &err);
+    const struct cw_dynamic_new client = { CW_SPAN("dyn-1"), own_key };
+    begin_with(answers, count, (struct refresh_start){ .dynamic = &client });
+}
+
+START_TEST(assertions_in_place_of_a_refresh_token)
+{
+    static const struct script_answer script[] = { { .body = "{\"access_token\":\"access-2\",\"token_type\":\"Bearer\",\"expires_in\":3600}" } };
+    char access[32];
+    begin_dynamic(script, 1);
+    ck_assert_int_eq(refresh_number("c.one_time"), 0);
+    ck_assert_int_eq(refresh_number("g.refresh_sealed IS NULL AND g.refresh_due_at IS NOT NULL AND g.ends_at IS NULL"), 1);
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_str_eq(access, "access-2");
+    const char *body = script_server_request(server, 0)->body;
+    ck_assert_ptr_nonnull(strstr(body, "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="));
+    ck_assert_ptr_nonnull(strstr(body, "&client_id=dyn-1"));
+    ck_assert_ptr_null(strstr(body, "refresh_token"));
+    ck_assert_ptr_null(strstr(body, "client_assertion"));
+    /* The assertion is signed with the key that was registered, for this endpoint and by this client. */
+    CW_AUTO_STR set;
+    cw_str_init(&set, 8192);
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, &set);
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key(&w, "keys");
+    cw_jsonw_open_array(&w);
+    ck_assert_int_eq(cw_signing_key_jwk(own_key, &w), CW_OK);
+    cw_jsonw_close_array(&w);
+    cw_jsonw_close_object(&w);
+    ck_assert_int_eq(cw_jsonw_end(&w), CW_OK);
+    CW_AUTO_JSON *jwks = NULL;
+    CW_AUTO_JSON *claims = NULL;
+    struct cw_json_limits limits = { .max_bytes = 8192, .max_depth = 8 };
+    ck_assert_int_eq(cw_json_parse(cw_str_span(&set), limits, &jwks, NULL), CW_OK);
+    const char *assertion = strstr(body, "assertion=") + strlen("assertion=");
+    ck_assert_int_eq(cw_jws_verify(cw_span_of(assertion, strcspn(assertion, "&")), jwks, &claims, &err), CW_OK);
+    ck_assert(cw_span_eq_cstr(cw_json_peek_text(claims, "iss"), "dyn-1") && cw_span_eq_cstr(cw_json_peek_text(claims, "sub"), "dyn-1"));
+    ck_assert(cw_span_eq_cstr(cw_json_peek_text(claims, "aud"), script_server_url(server, "/token")));
+    cw_signing_key_free(own_key);
+}
+END_TEST
+
+static const struct {
+    struct script_answer answers[2];
+    enum cw_code rc;
+    int status;
+    size_t requests;
+} dynamic_rows[] = {
+    /* The permission was taken back: the end, at once; there is no token whose rotation was missed. */
+    { { { .status = 400, .body = "{\"error\":\"invalid_grant\"}" } }, CW_E_AUTH, 4, 1 },
+    /* One client was removed, not the registration of all: no breaker, and a second refusal decides. */
+    { { { .status = 401, .body = "{\"error\":\"invalid_client\"}" } }, CW_E_LIMITED, 1, 1 },
+    /* A 400 without a word is asked again with a fresh assertion. */
+    { { { .status = 400, .body = "" }, { .body = "{\"access_token\":\"b\",\"expires_in\":3600}" } }, CW_OK, 1, 2 },
+    { { { .status = 400, .body = "" }, { .status = 400, .body = "" } }, CW_E_UPSTREAM, 1, 2 },
+};
+
+START_TEST(answers_to_assertions)
+{
+    char access[32];
+    begin_dynamic(dynamic_rows[_i].answers, 2);
+    enum cw_code rc = renew((struct cw_renewal){ 0 }, access);
+    ck_assert_msg(rc == dynamic_rows[_i].rc, "%s", cw_code_name(rc));
+    ck_assert_int_eq(refresh_number("c.status"), dynamic_rows[_i].status);
+    ck_assert_uint_eq(script_server_count(server), dynamic_rows[_i].requests);
+    ck_assert_int_eq(cw_test_db_number(&refresh_test, "SELECT COUNT(*) FROM registration_breaker"), 0);
+    ck_assert_int_eq(refresh_number("(SELECT COUNT(*) FROM dynamic_client d WHERE d.connection = c.id)"),
+                     dynamic_rows[_i].status == CW_CONNECTION_ACTIVE);
+    if (dynamic_rows[_i].requests == 2) { /* two requests, two assertions */
+        ck_assert_str_ne(script_server_request(server, 0)->body, script_server_request(server, 1)->body);
+    }
+    cw_signing_key_free(own_key);
+}
+END_TEST
+
+/* The key is bound to its connection: in another row it does not open. */
+START_TEST(a_key_moved_to_another_row)
+{
+    static const struct script_answer script[] = { { .body = "" } };
+    begin_dynamic(script, 1);
+    struct cw_arena *arena = cw_arena_new(1u << 20);
+    struct cw_dynamic_client client;
+    refresh_must(cw_dynamic_client_get(m, refresh_connection, arena, &client, &err), &err);
+    ck_assert_str_eq(cw_signing_key_kid(client.key), cw_signing_key_kid(own_key));
+    ck_assert(cw_span_eq_cstr(client.client_id, "dyn-1"));
+    cw_signing_key_free(client.key);
+    cw_test_db_sql(&refresh_test, "UPDATE dynamic_client SET connection = UNHEX('000102030405060708090a0b0c0d0e0f')");
+    struct cw_connection_id moved = { { { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15 } } };
+    ck_assert_int_eq(cw_dynamic_client_get(m, moved, arena, &client, &err), CW_E_AUTH);
+    ck_assert_int_eq(cw_dynamic_client_get(m, refresh_connection, arena, &client, &err), CW_E_NOT_FOUND);
+    ck_assert_int_eq(cw_test_db_number(&refresh_test, "SELECT COUNT(*) FROM dynamic_client WHERE private_sealed LIKE '%RSA%'"), 0);
+    cw_arena_free(arena);
+    cw_signing_key_free(own_key);
 }
 END_TEST
 
@@ -377,6 +483,9 @@ Suite *refresh_answer_suite(void)
     TCase *t = tcase_create("answer");
     tcase_set_timeout(t, 60);
     tcase_add_checked_fixture(t, refresh_setup, teardown);
+    tcase_add_test(t, assertions_in_place_of_a_refresh_token);
+    tcase_add_loop_test(t, answers_to_assertions, 0, (int)CW_ARRAY_LEN(dynamic_rows));
+    tcase_add_test(t, a_key_moved_to_another_row);
     tcase_add_test(t, new_tokens_are_kept);
     tcase_add_loop_test(t, every_answer_has_its_consequence, 0, (int)CW_ARRAY_LEN(rows));
     tcase_add_test(t, a_changed_patient_has_a_code_of_its_own);

@@ -221,5 +221,5 @@ int main(void)
 {
     (void)signal(SIGPIPE, SIG_IGN);
     return cw_check_main((Suite *const[]){ scope_suite(), discovery_suite(), authorize_suite(), token_suite(),
-                                           identity_suite(), jwks_suite(), profile_suite(), smart_oom_suite(), NULL });
+                                           identity_suite(), jwks_suite(), register_suite(), profile_suite(), smart_oom_suite(), NULL });
 }

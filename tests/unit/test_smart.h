@@ -11,6 +11,7 @@ Suite *authorize_suite(void);
 Suite *token_suite(void);
 Suite *identity_suite(void);
 Suite *jwks_suite(void);
+Suite *register_suite(void);
 Suite *profile_suite(void);
 Suite *smart_oom_suite(void);
 
