@@ -197,6 +197,7 @@ static enum cw_code list(struct ctl *ctl, struct cw_err *err)
         { "id", CTL_TEXT },        { "environment", CTL_TEXT }, { "slug", CTL_TEXT },   { "vendor", CTL_TEXT },
         { "source", CTL_TEXT },    { "client_id", CTL_TEXT },   { "auth", CTL_TEXT },   { "scopes", CTL_LIST },
         { "created_at", CTL_TIME }, { "probe", CTL_TEXT },    { "cause", CTL_TEXT },  { "probed_at", CTL_TIME },
+        { "rejected_since", CTL_TIME }, { "next_try", CTL_TIME },
     };
     enum { WIDTH = CW_ARRAY_LEN(columns) };
     struct cw_registration *all = NULL;
@@ -233,6 +234,8 @@ static enum cw_code list(struct ctl *ctl, struct cw_err *err)
             CTL_T(cw_span_cstr(cw_finding_result_name((enum cw_finding_result)probe.result))),
             CTL_T(probe.cause),
             CTL_N(probe.checked_us),
+            CTL_N(r->rejected_us),
+            CTL_N(r->probe_us),
         };
         memcpy(cells + i * WIDTH, row, sizeof row);
     }
@@ -259,6 +262,6 @@ static const struct ctl_option list_options[] = { { "--json", NULL, false, "as J
 const struct ctl_command ctl_client_commands[] = {
     { "client add", "", 0, 0, CTL_NEED_MODEL, NULL, "Adds a client registration and prints its redirect URI.",
       add_options, add },
-    { "client list", "", 0, 0, CTL_NEED_MODEL, "client.list", "Lists the client registrations.", list_options, list },
+    { "client list", "", 0, 0, CTL_NEED_MODEL, "client.list", "Lists the client registrations, and which of them a server rejects.", list_options, list },
     { 0 },
 };

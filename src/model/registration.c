@@ -23,10 +23,11 @@
 
 #define COLUMNS \
     "SELECT r.id, r.environment, r.slug, r.vendor, r.source, r.client_id, r.auth_method, r.scopes, r.profile," \
-    " r.created_at, h.pattern FROM client_registration AS r" \
+    " r.created_at, h.pattern, b.opened_at, b.probe_at FROM client_registration AS r" \
+    " LEFT JOIN registration_breaker AS b ON b.registration = r.id" \
     " LEFT JOIN client_registration_host AS h ON h.registration = r.id"
-#define COLUMN_KINDS "bibbbbibbtb"
-enum { C_ID, C_ENVIRONMENT, C_SLUG, C_VENDOR, C_SOURCE, C_CLIENT, C_METHOD, C_SCOPES, C_PROFILE, C_CREATED, C_PATTERN };
+#define COLUMN_KINDS "bibbbbibbtbtt"
+enum { C_ID, C_ENVIRONMENT, C_SLUG, C_VENDOR, C_SOURCE, C_CLIENT, C_METHOD, C_SCOPES, C_PROFILE, C_CREATED, C_PATTERN, C_REJECTED, C_PROBE };
 
 static const struct cw_query q_list = {
     .name = "registration.list",
@@ -354,6 +355,8 @@ static enum cw_code fold(const struct cw_rows *rows, size_t first, size_t end, s
         .profile = row[C_PROFILE].bytes,
         .hosts = hosts,
         .created_us = row[C_CREATED].number,
+        .rejected_us = row[C_REJECTED].number,
+        .probe_us = row[C_PROBE].number,
     };
     if (row[C_SOURCE].kind != CW_V_NULL) {
         ret->source = (struct cw_source_id){ cw_value_id(&row[C_SOURCE]) };

@@ -29,6 +29,8 @@ struct cw_registration {
     const struct cw_span *hosts;
     size_t host_count;
     int64_t created_us;
+    int64_t rejected_us;           /* the server rejects our client since then, and nobody asks with it (model/breaker.h); 0: it does not */
+    int64_t probe_us;              /* the next probe of it */
 };
 
 /* Checks everything, seals the secret, makes a slug of its own when none is given. CW_E_RANGE names what is wrong; CW_E_CONFLICT: slug taken. */

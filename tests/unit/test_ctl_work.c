@@ -345,6 +345,11 @@ START_TEST(a_hospital_is_imported_registered_and_examined)
     must_do("client", "list");
     ck_assert_ptr_nonnull(strstr(out, "app-1"));
     ck_assert_ptr_null(strstr(out, "canary"));
+    ck_assert_ptr_null(strstr(out, "2031-01-02"));
+    cw_test_db_sql(&test, "INSERT INTO registration_breaker (registration, opened_at, probe_at, rejections)"
+                          " SELECT id, '2031-01-02', '2031-01-02 00:01', 1 FROM client_registration WHERE client_id = 'app-2'");
+    must_do("client", "list");
+    ck_assert_ptr_nonnull(strstr(out, "2031-01-02T00:01")); /* the operator sees that a server rejects it */
     must_do("doctor", base, "--json");
     ck_assert_ptr_nonnull(strstr(out, "https://cw.test/callback/test"));
     script_server_stop(server);
