@@ -19,14 +19,15 @@ if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', da
 const fhirPort = await freePort();
 const portalPort = await freePort();
 const evilPort = await freePort();
+const murderPort = await freePort();
 const stack = await Stack.make({ name: 'stack', env: { CHARTWAY_SANDBOX_DATA: data } });
 after(() => stack.down());
-await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `127.0.0.1:${evilPort}`, `127.0.0.2:${evilPort}`] });
+await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `127.0.0.1:${evilPort}`, `127.0.0.2:${evilPort}`, `127.0.0.1:${murderPort}`] });
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
 stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
 
-for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'pull', 'quirks_auth', 'canary']) {
+for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'quirks_auth', 'canary']) {
   const { default: add } = await import(`./${suite}.mjs`);
-  add(stack, { fhirPort, portalPort, evilPort });
+  add(stack, { fhirPort, portalPort, evilPort, murderPort });
 }
 process.exitCode = (await run()) ? 0 : 1;

@@ -5,8 +5,9 @@
 const tests = [];
 const hooks = [];
 
-export function test(name, fn) {
-  tests.push({ name, fn });
+// limitMs: for one that takes longer than the others may.
+export function test(name, fn, { limitMs } = {}) {
+  tests.push({ name, fn, limitMs });
 }
 
 // Runs at the end, whatever happened.
@@ -26,11 +27,11 @@ export async function run({ only = process.env.CHARTWAY_TEST_ONLY, limitMs = 240
   let passed = 0;
   let failed = 0;
   const bad = [];
-  for (const { name, fn } of tests) {
+  for (const { name, fn, limitMs: own } of tests) {
     if (only && !name.includes(only)) continue;
     const began = Date.now();
     try {
-      await limited(Promise.resolve().then(fn), limitMs, name);
+      await limited(Promise.resolve().then(fn), own ?? limitMs, name);
       passed++;
       console.log(`ok - ${name} (${Date.now() - began} ms)`);
     } catch (error) {
