@@ -4,7 +4,7 @@
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { promisify } from 'node:util';
@@ -46,6 +46,12 @@ const show = (title, answer) => {
   return { p50, p99 };
 };
 
+// CPU milliseconds that a program has had; what other work of the machine does to the clocks above does not show here.
+const cpu = (name) => {
+  const [user, system] = readFileSync(`/proc/${stack.pid(name)}/stat`, 'utf8').split(') ')[1].split(' ').slice(11, 13).map(Number);
+  return (user + system) * 10;
+};
+
 try {
   if ((await lines.next()).value !== 'ready') throw new Error('callback_bench did not start');
   const base = `http://127.0.0.1:${portalPort}/fhir`;
@@ -64,7 +70,10 @@ try {
   for (const [threads, round] of [[1, rounds[0].slice(32)], [16, rounds[1]]]) {
     const bare = Array.from({ length: COUNT }, () => 'R /callback/bench?state=none x=y');
     await say(...bare, `G ${threads}`).then((a) => show(`a state that is none, ${threads} at once`, a.replace(/ \d+$/, ' 0')));
+    const before = [cpu('callback'), cpu('mariadb')];
     const own = show(`callback that connects, ${threads} at once`, await say(...round, `G ${threads}`));
+    const [ours, database] = [cpu('callback') - before[0], cpu('mariadb') - before[1]].map((ms) => (ms / round.length).toFixed(2));
+    console.log(`  CPU for each: chartway-callback ${ours} ms, mariadbd ${database} ms`);
     if (threads === 1) console.log(`  over its statements and commits alone: p50 ${(own.p50 / bareSql.p50).toFixed(2)}, p99 ${(own.p99 / bareSql.p99).toFixed(2)}`);
   }
   const before = show('alone', await say(...rounds[2], 'G 1'));
