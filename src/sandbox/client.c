@@ -20,7 +20,7 @@
 
 struct cw_sbx_client {
     json_t *object;
-    const char *id, *name, *secret, *jwks_file, *alg, *grant;
+    const char *id, *name, *secret, *jwks_file, *jwks_uri, *alg, *grant;
     enum cw_sbx_auth auth;
     json_t *jwks; /* borrowed from object; NULL */
     char *redirects[REDIRECTS_MAX];
@@ -119,6 +119,7 @@ static enum cw_code take_auth(struct cw_sbx_client *client, struct cw_err *err)
     client->secret = json_string_value(json_object_get(client->object, "secret"));
     client->jwks = json_object_get(client->object, "jwks");
     client->jwks_file = json_string_value(json_object_get(client->object, "jwks_file"));
+    client->jwks_uri = json_string_value(json_object_get(client->object, "jwks_uri"));
     client->grant = json_string_value(json_object_get(client->object, "grant"));
     client->alg = json_string_value(json_object_get(client->object, "alg"));
     const json_t *personalities = json_object_get(client->object, "personalities");
@@ -129,8 +130,8 @@ static enum cw_code take_auth(struct cw_sbx_client *client, struct cw_err *err)
     if (needs_secret && (client->secret == NULL || client->secret[0] == '\0')) {
         return wrong(err, CW_E_MISSING, "a client with a secret needs one");
     }
-    if (client->auth == CW_SBX_AUTH_JWT && !json_is_object(client->jwks) && client->jwks_file == NULL) {
-        return wrong(err, CW_E_MISSING, "private_key_jwt needs jwks or jwks_file");
+    if (client->auth == CW_SBX_AUTH_JWT && !json_is_object(client->jwks) && client->jwks_file == NULL && client->jwks_uri == NULL) {
+        return wrong(err, CW_E_MISSING, "private_key_jwt needs jwks, jwks_file or jwks_uri");
     }
     return CW_OK;
 }
@@ -183,6 +184,11 @@ const char *cw_sbx_client_name(const struct cw_sbx_client *client)
 enum cw_sbx_auth cw_sbx_client_auth(const struct cw_sbx_client *client)
 {
     return client->auth;
+}
+
+const char *cw_sbx_client_jwks_uri(const struct cw_sbx_client *client)
+{
+    return client->jwks_uri;
 }
 
 const char *cw_sbx_client_grant(const struct cw_sbx_client *client)
@@ -357,13 +363,14 @@ bool cw_sbx_assertion_is(struct cw_span assertion, const char *alg)
            cw_span_eq_cstr(cw_json_peek_text(root, "alg"), alg);
 }
 
-static enum cw_code check_assertion(const struct cw_sbx_client *client, struct cw_span assertion, struct cw_span audience,
+static enum cw_code check_assertion(const struct cw_sbx_client *client, const struct cw_sbx_credentials *credentials, struct cw_span audience,
                                     struct cw_arena *arena, struct cw_span *ret_jti, int64_t *ret_until_us, struct cw_err *err)
 {
     CW_AUTO_STR file;
     CW_AUTO_JSON *read = NULL, *claims = NULL;
     cw_str_init(&file, CW_JWKS_MAX);
-    const json_t *jwks = client->jwks;
+    struct cw_span assertion = credentials->assertion;
+    const json_t *jwks = credentials->jwks != NULL ? credentials->jwks : client->jwks;
     enum cw_code rc = CW_OK;
     if (client->jwks_file != NULL) { /* read anew each time: the app may have turned its keys over */
         struct cw_json_limits limits = { .max_bytes = CW_JWKS_MAX, .max_depth = 8 };
@@ -394,7 +401,7 @@ enum cw_code cw_sbx_client_check(const struct cw_sbx_client *client, const struc
     case CW_SBX_AUTH_POST:
         return cw_secret_eq(credentials->secret, cw_span_cstr(client->secret)) ? CW_OK : wrong(err, CW_E_AUTH, "a wrong secret");
     case CW_SBX_AUTH_JWT:
-        return check_assertion(client, credentials->assertion, audience, arena, ret_jti, ret_until_us, err);
+        return check_assertion(client, credentials, audience, arena, ret_jti, ret_until_us, err);
     case CW_SBX_AUTH_NONE:
     case CW_SBX_AUTH__COUNT:
         break;

@@ -21,7 +21,7 @@ enum cw_sbx_auth { CW_SBX_AUTH_NONE, CW_SBX_AUTH_BASIC, CW_SBX_AUTH_POST, CW_SBX
 struct cw_sbx_client;
 
 void cw_sbx_client_free(struct cw_sbx_client *client);
-/* From {client_id, auth, name?, secret?, redirect_uris?: [], redirect_folder?, jwks?, jwks_file?, alg?, personalities?: [], grant?}; grant: made by
+/* From {client_id, auth, name?, secret?, redirect_uris?: [], redirect_folder?, jwks?, jwks_file?, jwks_uri?, alg?, personalities?: [], grant?}; grant: made by
  * dynamic registration, for this one grant, without redirect URIs; alg: the one
  * algorithm of assertions; personalities: the only ones that know this app. "{origin}" at the start of a URI
  * stands for `origin`. CW_E_MISSING, CW_E_KIND, CW_E_RANGE, CW_E_OOM. The object is copied. */
@@ -33,6 +33,8 @@ enum cw_code cw_sbx_clients_default(json_t **ret_array, struct cw_err *err) CW_N
 const char *cw_sbx_client_id(const struct cw_sbx_client *client) CW_RETURNS_NONNULL;
 const char *cw_sbx_client_name(const struct cw_sbx_client *client) CW_RETURNS_NONNULL;
 enum cw_sbx_auth cw_sbx_client_auth(const struct cw_sbx_client *client);
+/* Where its keys are published; NULL when they are registered themselves. */
+const char *cw_sbx_client_jwks_uri(const struct cw_sbx_client *client);
 /* Id of the grant that an app of dynamic registration stands for; NULL for others. */
 const char *cw_sbx_client_grant(const struct cw_sbx_client *client);
 /* The object that it was made from. Borrowed. */
@@ -46,6 +48,7 @@ struct cw_sbx_credentials {
     enum cw_sbx_auth auth;
     struct cw_span id, secret, assertion;
     struct cw_span raw_id, raw_secret; /* of HTTP Basic, as they came */
+    const json_t *jwks;                /* fetched from the registered URL; NULL: the registration's own */
     bool decodes;                      /* and what they are once form-decoded is not nonsense */
 };
 /* The header of an assertion names that algorithm. */

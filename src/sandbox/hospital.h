@@ -78,6 +78,8 @@ bool site_enter(struct cw_request *request, struct cw_reply *reply);
 /* To the path with a slash behind it, by GET. */
 void site_redirect_slash(const struct site *site, const char *path, struct cw_reply *reply);
 void unknown_any(struct cw_request *request, struct cw_reply *reply);
+/* The FHIR base of a personality as lists of sources have it. NULL when out of memory. */
+const char *site_base_of(const struct hospital *hospital, const struct cw_sbx_personality *personality, struct cw_arena *arena);
 void sources_get(struct cw_request *request, struct cw_reply *reply);
 
 /* Waits, answers or cuts off as the faults say. True when the request has been answered. */

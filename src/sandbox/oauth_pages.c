@@ -74,6 +74,21 @@ static void list_patients(struct hospital *hospital, struct cw_page *page)
     }
 }
 
+/* The built-in ones; single quirks are for those who know what they look for. */
+static void list_personalities(const struct hospital *hospital, struct cw_page *page, struct cw_arena *arena)
+{
+    for (size_t i = 0; i < cw_sbx_personality_count(); i++) {
+        const struct cw_sbx_personality *personality = cw_sbx_personality_at(i);
+        struct cw_page *item = cw_page_item(page, "personalities");
+        const char *base = site_base_of(hospital, personality, arena);
+        if (item != NULL && base != NULL) {
+            cw_page_cstr(item, "name", personality->name);
+            cw_page_cstr(item, "doc", personality->doc);
+            cw_page_cstr(item, "base", base);
+        }
+    }
+}
+
 void home_get(struct cw_request *request, struct cw_reply *reply)
 {
     struct cw_page *page = cw_page_new(cw_request_arena(request));
@@ -83,6 +98,7 @@ void home_get(struct cw_request *request, struct cw_reply *reply)
     }
     cw_page_cstr(page, "base", site_of(request)->base);
     list_patients(hospital_of(request), page);
+    list_personalities(hospital_of(request), page, cw_request_arena(request));
     render(request, reply, "sandbox/home", page, 200);
 }
 

@@ -53,6 +53,24 @@ static bool read_form(struct call *call)
            bad_request(call, "The form cannot be read.");
 }
 
+/* Fetches the keys that are registered by their URL. False when they cannot be had, or must be but are registered themselves. */
+static bool keys_fit(const struct call *call, struct cw_sbx_credentials *credentials, json_t **ret_fetched)
+{
+    struct cw_err err = { 0 };
+    const char *uri = cw_sbx_client_jwks_uri(call->client);
+    if (credentials->auth != CW_SBX_AUTH_JWT) {
+        return true;
+    }
+    if (uri == NULL) {
+        return !site_plays(call->site, CW_SBX_QUIRK_KEYS_BY_URL);
+    }
+    if (hospital_fetch_jwks(call->hospital, uri, ret_fetched, &err) != CW_OK) {
+        return false;
+    }
+    credentials->jwks = *ret_fetched;
+    return true;
+}
+
 /* Who asks. False when it has answered. */
 static bool authenticate(struct call *call)
 {
@@ -73,6 +91,10 @@ static bool authenticate(struct call *call)
     }
     struct cw_span jti = { NULL, 0 };
     int64_t until_us = 0;
+    CW_AUTO_JSON *fetched = NULL;
+    if (!keys_fit(call, &credentials, &fetched)) {
+        return refuse_client(call);
+    }
     rc = cw_sbx_client_check(call->client, &credentials, cw_span_cstr(call->site->token_url), arena, &jti, &until_us, &err);
     if (rc != CW_OK || (jti.ptr != NULL && !cw_sbx_jti_fresh(call->hospital->state, credentials.id, jti, until_us))) {
         return refuse_client(call);

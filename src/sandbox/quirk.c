@@ -79,6 +79,7 @@ static const struct {
     /* --- clients --- */
     [CW_SBX_QUIRK_OWN_CLIENTS] = { "own-clients", "Only apps are known whose registration names this personality." },
     [CW_SBX_QUIRK_CONFIDENTIAL_ONLY] = { "confidential-only", "Apps without a secret or key are refused." },
+    [CW_SBX_QUIRK_KEYS_BY_URL] = { "keys-by-url", "Keys of apps are taken from a registered JWKS URL only." },
     [CW_SBX_QUIRK_RS384_ONLY] = { "rs384-only", "Client assertions are taken with RS384 only." },
     [CW_SBX_QUIRK_CLIENT_ID_NEEDED] = { "client-id-needed", "client_id must be in the form, whatever the authentication." },
     [CW_SBX_QUIRK_CLIENT_ID_REFUSED] = { "client-id-refused", "client_id in the form beside HTTP Basic is refused." },

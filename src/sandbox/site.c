@@ -27,10 +27,10 @@ static bool is_elsewhere(const struct cw_sbx_personality *personality)
            cw_sbx_personality_has(personality, CW_SBX_QUIRK_OTHER_HOST);
 }
 
-static bool needs_other(const struct site *site)
+static bool needs_other(const struct cw_sbx_personality *personality)
 {
-    return is_elsewhere(&site->as) || site_plays(site, CW_SBX_QUIRK_ISSUER_ELSEWHERE) ||
-           site_plays(site, CW_SBX_QUIRK_OAUTH_ELSEWHERE);
+    return is_elsewhere(personality) || cw_sbx_personality_has(personality, CW_SBX_QUIRK_ISSUER_ELSEWHERE) ||
+           cw_sbx_personality_has(personality, CW_SBX_QUIRK_OAUTH_ELSEWHERE);
 }
 
 /* What stands behind the path of the authorization endpoint when it is told. */
@@ -78,7 +78,7 @@ bool site_enter(struct cw_request *request, struct cw_reply *reply)
         cw_reply_fault(reply, "resource_not_found", "personality", "The sandbox has no such personality.");
         return false;
     }
-    if (needs_other(site) && hospital->other_origin[0] == '\0') {
+    if (needs_other(&site->as) && hospital->other_origin[0] == '\0') {
         cw_reply_fault(reply, "resource_not_found", "personality", "This personality needs [sandbox] other_origin.");
         return false;
     }
@@ -115,16 +115,19 @@ void site_redirect_slash(const struct site *site, const char *path, struct cw_re
 
 /* --- the catalogue of all personalities --- */
 
-static void source_row(struct cw_jsonw *w, const struct hospital *hospital, const struct cw_sbx_personality *personality)
+const char *site_base_of(const struct hospital *hospital, const struct cw_sbx_personality *personality, struct cw_arena *arena)
 {
-    CW_AUTO_STR base, name;
-    cw_str_init(&base, 1024);
+    return cw_arena_printf(arena, "%s" MOUNT "/as/%s/fhir%s", is_elsewhere(personality) ? hospital->other_origin : hospital->origin,
+                           personality->name, cw_sbx_personality_has(personality, CW_SBX_QUIRK_PUBLISHED_WITH_SLASH) ? "/" : "");
+}
+
+static void source_row(struct cw_jsonw *w, const char *base, const struct cw_sbx_personality *personality)
+{
+    CW_AUTO_STR name;
     cw_str_init(&name, 256);
-    cw_str_addf(&base, "%s" MOUNT "/as/%s/fhir%s", is_elsewhere(personality) ? hospital->other_origin : hospital->origin, personality->name,
-                cw_sbx_personality_has(personality, CW_SBX_QUIRK_PUBLISHED_WITH_SLASH) ? "/" : "");
     cw_str_addf(&name, "Sandbox as %s", personality->name);
     cw_jsonw_open_object(w);
-    cw_jsonw_key_text(w, "URL", cw_str_span(&base));
+    cw_jsonw_key_cstr(w, "URL", base);
     cw_jsonw_key_text(w, "OrganizationName", cw_str_span(&name));
     cw_jsonw_key_cstr(w, "NPIID", "");
     cw_jsonw_key_cstr(w, "OrganizationZipCode", "");
@@ -134,18 +137,22 @@ static void source_row(struct cw_jsonw *w, const struct hospital *hospital, cons
 struct rows {
     struct cw_jsonw *w;
     const struct hospital *hospital;
+    struct cw_arena *arena;
 };
 
 static void each_source(const struct cw_sbx_personality *personality, void *arg)
 {
     struct rows *rows = arg;
-    source_row(rows->w, rows->hospital, personality);
+    const char *base = site_base_of(rows->hospital, personality, rows->arena);
+    if (base != NULL && (rows->hospital->other_origin[0] != '\0' || !needs_other(personality))) {
+        source_row(rows->w, base, personality);
+    }
 }
 
 void sources_get(struct cw_request *request, struct cw_reply *reply)
 {
     struct cw_jsonw w;
-    struct rows rows = { &w, hospital_of(request) };
+    struct rows rows = { &w, hospital_of(request), cw_request_arena(request) };
     cw_jsonw_init(&w, cw_reply_body(reply));
     cw_jsonw_open_object(&w);
     cw_jsonw_key(&w, "Endpoints");

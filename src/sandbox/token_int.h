@@ -31,6 +31,9 @@ bool token_may_refresh(const struct call *call);
 bool token_bearer(struct call *call);
 /* grant_type urn:ietf:params:oauth:grant-type:jwt-bearer */
 void token_jwt_bearer(struct call *call);
+/* jwks.c: the caller owns the set. */
+enum cw_code hospital_fetch_jwks(const struct hospital *hospital, const char *uri, json_t **ret_jwks, struct cw_err *err)
+    CW_NONNULL(1, 2, 3) CW_MUST_USE;
 /* Faults that hit this grant. False when it has answered. */
 bool token_pass_faults(struct call *call, enum cw_sbx_point point);
 

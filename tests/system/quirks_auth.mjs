@@ -16,6 +16,7 @@ const RESOURCE = /^(patient|user)\/([A-Za-z*]+)\./;
 
 // Personalities of the tests' own, where one vendor is not enough or several quirks belong together.
 const OWN = {
+  'as-published': ['published-with-slash', 'aud-with-slash'],
   'no-wellknown-html': ['oauth-uris-only', 'html-for-unknown', 'no-revocation'],
   'no-patient-no-one': ['no-patient', 'no-fhir-user', 'no-patient-search'],
   'proxy-no-patient': ['no-patient', 'proxy-user', 'no-patient-search'],
@@ -37,6 +38,7 @@ export default function add(stack) {
     for (const [name, quirks] of Object.entries(OWN)) await operator(stack, 'POST', '/personalities', { name, quirks });
     const jwks = await (await fetch(`${stack.url}/.well-known/jwks.json`)).json();
     await operator(stack, 'POST', '/clients', { client_id: 'with-key', auth: 'private_key_jwt', jwks, redirect_folder: '{origin}/callback/' });
+    await operator(stack, 'POST', '/clients', { client_id: 'with-jwks-url', auth: 'private_key_jwt', jwks_uri: `${stack.url}/.well-known/jwks.json`, redirect_folder: '{origin}/callback/' });
     await importAll();
     const hosts = [stack.url, stack.url.replace('127.0.0.1', '127.0.0.2')].flatMap((url) => ['--host', new URL(url).host]);
     await stack.ctl('client', 'add', '--vendor', VENDOR, ...hosts, '--client-id', 'chartway-sandbox', '--auth', 'none', '--slug', 'played', '--env', 'sandbox');
@@ -120,7 +122,7 @@ export default function add(stack) {
 
   const grantOf = async ({ journey }) => {
     const [row] = await stack.sql(`SELECT g.version, TIMESTAMPDIFF(SECOND, UTC_TIMESTAMP(), g.expires_at) FROM token_grant g JOIN connection c ON c.id = g.connection JOIN patient p ON p.id = c.patient WHERE p.patient_id = '${journey.session.patient_id}'`);
-    return { version: Number(row[0]), seconds: Number(row[1]) };
+    return row && { version: Number(row[0]), seconds: Number(row[1]) }; // none: the grant has ended
   };
 
   // Connects, waits for the first pull, lets the access token be over, and pulls again: that must refresh.
@@ -134,7 +136,7 @@ export default function add(stack) {
     try {
       await stack.ctl('pull', 'start', '--patient', app, '--org', stack.org);
       const pull = await pullEnd(stack, app, { ms: 30_000, count: 2 });
-      return { ...got, pull, before, grant: await grantOf(got) };
+      return { ...got, app, pull, before, grant: await grantOf(got) };
     } finally {
       await operator(stack, 'DELETE', '/faults');
     }
@@ -170,6 +172,15 @@ export default function add(stack) {
 
   test('quirk 7: unauthorized_client says that the organization has not enabled the app', async () => {
     await fails('epic-new-client', 'organization_not_enabled');
+  });
+
+  test('quirk 8: keys that are registered themselves are refused, those behind a URL are fetched', async () => {
+    await start();
+    await registered('keys-by-url', { auth: 'private_key_jwt' });
+    await fails('keys-by-url', 'client_rejected');
+    await registered('epic', { auth: 'private_key_jwt', id: 'with-jwks-url' });
+    const { connection } = await refreshed('epic');
+    assert.ok(!connection.scopes.includes('offline_access'));
   });
 
   test('quirk 25: 200 and a page for the SMART configuration: the endpoints come from metadata', async () => {
@@ -317,34 +328,34 @@ export default function add(stack) {
 
   // --- rules without a vendor, by section ---
 
-  test('quirk 1.1: endpoints in metadata alone, as text/plain, and relative', async () => {
+  test('rule 1.1: endpoints in metadata alone, as text/plain, and relative', async () => {
     for (const name of ['oauth-uris-only', 'discovery-as-text', 'relative-endpoints']) await works(name);
   });
 
-  test('quirk 1.3: patients sign in on another host than the FHIR base\'s', async () => {
+  test('rule 1.3: patients sign in on another host than the FHIR base\'s', async () => {
     await works('oauth-elsewhere');
   });
 
-  test('quirk 2.1: nothing that a standalone app must not send; nonce', async () => {
+  test('rule 2.1: nothing that a standalone app must not send; nonce', async () => {
     await works('strict-request');
     await works('nonce-needed');
   });
 
-  test('quirk 2.1: PKCE refused, by profile', async () => {
+  test('rule 2.1: PKCE refused, by profile', async () => {
     await start();
     await registered('qualifacts', { auth: 'client_secret_basic', profile: 'qualifacts' });
     await works('qualifacts');
   });
 
-  test('quirk 2.2: aud with the slash as published, without it, and not at all', async () => {
-    await works('epic', { oneTime: true });
+  test('rule 2.2: aud with the slash as published, without it, and not at all', async () => {
+    await works('as-published');
     await registered('cigna', { profile: 'cigna' });
     await works('cigna');
     await registered('va', { profile: 'va' });
     await works('va');
   });
 
-  test('quirk 2.3: scopes that a vendor wants', async () => {
+  test('rule 2.3: scopes that a vendor wants', async () => {
     await start();
     for (const [name, profile] of [['humana', 'humana'], ['kaiser', 'kaiser-sandbox']]) {
       await registered(name, { profile });
@@ -352,43 +363,43 @@ export default function add(stack) {
     }
   });
 
-  test('quirk 3.1: a code of 2,400 characters that must be encoded, and one with a bare plus', async () => {
+  test('rule 3.1: a code of 2,400 characters that must be encoded, and one with a bare plus', async () => {
     await works('long-code');
     await works('plus-unencoded');
   });
 
-  test('quirk 3.1: a state that is cut at special characters comes back whole', async () => {
+  test('rule 3.1: a state that is cut at special characters comes back whole', async () => {
     await works('state-cut');
   });
 
-  test('quirk 3.1: the answer by a form', async () => {
+  test('rule 3.1: the answer by a form', async () => {
     await works('answer-by-form');
   });
 
-  test('quirk 3.2: iss missing where it is announced, and another issuer\'s', async () => {
+  test('rule 3.2: iss missing where it is announced, and another issuer\'s', async () => {
     await works('iss-silent');
     await fails('iss-forgotten', 'issuer_mismatch');
     await fails('iss-foreign', 'issuer_mismatch');
   });
 
-  test('quirk 3.4: a patient who takes away all records, and one who takes away some', async () => {
+  test('rule 3.4: a patient who takes away all records, and one who takes away some', async () => {
     await start();
     const few = await works('refresh-always', { keep: (scope) => !scope.startsWith('patient/') || scope.startsWith('patient/Patient') || scope.includes('*') });
     assert.equal(few.connection.status, 'active');
     await fails('refresh-always', 'scope_insufficient', { keep: (scope) => !scope.startsWith('patient/') });
   });
 
-  test('quirk 3.4: nobody names the patient, but a search of the token finds one', async () => {
+  test('rule 3.4: nobody names the patient, but a search of the token finds one', async () => {
     await works('found-by-search');
     await fails('no-patient-no-one', 'no_patient_context');
   });
 
-  test('quirk 3.4: a RelatedPerson signs in: the patient is the token\'s, never fhirUser\'s', async () => {
+  test('rule 3.4: a RelatedPerson signs in: the patient is the token\'s, never fhirUser\'s', async () => {
     await works('proxy-user', { patient: 'Jun Itō' });
     await fails('proxy-no-patient', 'no_patient_context', { patient: 'Jun Itō' });
   });
 
-  test('quirk 3.4: two children on one login are two connections', async () => {
+  test('rule 3.4: two children on one login are two connections', async () => {
     await start();
     const app = newId('family');
     await works('proxy-user', { app, patient: 'Jun Itō' });
@@ -398,13 +409,13 @@ export default function add(stack) {
     assert.equal(new Set(connections.map((c) => c.id)).size, 2);
   });
 
-  test('quirk 4.1: client_id in the form, and not beside Basic', async () => {
+  test('rule 4.1: client_id in the form, and not beside Basic', async () => {
     await works('client-id-needed');
     await registered('client-id-refused', { auth: 'client_secret_basic' });
     await works('client-id-refused');
   });
 
-  test('quirk 4.1: HTTP Basic with a secret that the two encodings write differently', async () => {
+  test('rule 4.1: HTTP Basic with a secret that the two encodings write differently', async () => {
     await start();
     const secret = 'p%41ss+w/rd=~';
     await operator(stack, 'POST', '/clients', { client_id: 'awkward', auth: 'client_secret_basic', secret, redirect_folder: '{origin}/callback/' });
@@ -412,7 +423,7 @@ export default function add(stack) {
     await works('basic-raw');
   });
 
-  test('quirk 4.2: expires_in as float, text, zero, or not at all', async () => {
+  test('rule 4.2: expires_in as float, text, zero, or not at all', async () => {
     for (const name of ['expires-float', 'expires-text']) {
       const { seconds } = await grantOf(await works(name));
       assert.ok(seconds > 3000 && seconds <= 3601, `${name}: ${seconds}`);
@@ -423,31 +434,43 @@ export default function add(stack) {
     }
   });
 
-  test('quirk 4.2: token_type missing, in lower case, and DPoP', async () => {
+  test('rule 4.2: token_type missing, in lower case, and DPoP', async () => {
     for (const name of ['token-type-missing', 'token-type-lower']) await works(name);
     await fails('token-type-dpop', 'token_answer_invalid');
   });
 
-  test('quirk 4.2: tokens with blanks around them, and as text/html', async () => {
+  test('rule 4.2: tokens with blanks around them, and as text/html', async () => {
     await refreshed('tokens-padded');
     await works('token-as-html');
   });
 
-  test('quirk 4.2: scope missing, empty, and in the other dialect', async () => {
+  test('rule 4.2: scope missing, empty, and in the other dialect', async () => {
     for (const name of ['scope-missing', 'scope-in-v1']) await works(name);
   });
 
-  test('quirk 4.3: an id_token of another app or another login ends the attempt', async () => {
+  test('rule 4.3: an id_token of another app or another login ends the attempt', async () => {
     await fails('id-token-other-nonce', 'id_token_invalid');
     await fails('id-token-other-audience', 'id_token_invalid');
   });
 
-  test('quirk 4.3: an id_token with a bad signature or issuer names nobody, but the token answer does', async () => {
+  test('rule 4.3: an id_token with a bad signature or issuer names nobody, but the token answer does', async () => {
     for (const name of ['id-token-bad-signature', 'id-token-other-issuer']) await works(name);
     await fails('unsigned-and-silent', 'no_patient_context');
   });
 
-  test('quirk 4.4: an error with 200', async () => {
+  test('rule 4.4: an error with 200', async () => {
     await fails('refused-in-200', 'client_rejected');
+  });
+
+  test('rule 5.5: unauthorized_client at refresh makes a one-time connection of it, which has ended', async () => {
+    const { app } = await refreshes('refresh-refused');
+    const [{ status, failure_code: code }] = (await stack.api('GET', `/patients/${app}`)).json.connections;
+    assert.deepEqual([status, code], ['expired', 'access_ended']);
+  });
+
+  test('rule 5.1: a refresh that names another patient ends the connection', async () => {
+    const { app } = await refreshes('refresh-other-patient');
+    const [{ status, failure_code: code }] = (await stack.api('GET', `/patients/${app}`)).json.connections;
+    assert.deepEqual([status, code], ['refresh_failed', 'patient_changed']);
   });
 }

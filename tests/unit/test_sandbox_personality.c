@@ -181,8 +181,13 @@ START_TEST(all_are_listed)
     root = get_json("/sandbox/operator/census", OPERATOR);
     ck_assert_ptr_nonnull(named(json_object_get(root, "personalities"), "name", "listed"));
     json_decref(root);
+    struct fcgi_answer home = ask("GET", "/sandbox/", NULL, NULL);
+    ck_assert_int_eq(home.status, 200);
+    ck_assert_ptr_nonnull(strstr(home.body, ORIGIN "/sandbox/as/epic/fhir/"));
+    fcgi_answer_free(&home);
     root = get_json("/sandbox/sources.json", NULL);
     ck_assert_ptr_nonnull(named(json_object_get(root, "Endpoints"), "URL", "/sandbox/as/listed/fhir"));
+    ck_assert_ptr_nonnull(named(json_object_get(root, "Endpoints"), "URL", "http://127.0.0.2:8480/sandbox/as/meditech/fhir"));
     json_decref(root);
 }
 END_TEST
