@@ -215,8 +215,7 @@ static void start_server(unsigned threads, bool with_busy)
     snprintf(socket_path, sizeof socket_path, "/tmp/cw-test-web-%d.sock", (int)getpid());
     int fd = fcgi_listen(socket_path);
     memset(shared, 0, sizeof *shared);
-    server_pid = fork();
-    ck_assert_int_ge(server_pid, 0);
+    server_pid = fork(); /* no assertion before the child has left the file: see above */
     if (server_pid == 0) {
         struct cw_web_app app = { .program = "test", .mount = "/m", .routes = routes, .route_count = CW_ARRAY_LEN(routes),
                                   .threads = threads, .listen_fd = fd, .doc_url = "https://x.example/errors",
@@ -233,6 +232,7 @@ static void start_server(unsigned threads, bool with_busy)
         /* exit() would flush, and move the offset of, the file that Check keeps its messages in: it is shared with the parent. */
         _exit(status);
     }
+    ck_assert_int_gt(server_pid, 0);
     close(fd);
 }
 
