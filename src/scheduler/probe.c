@@ -19,7 +19,7 @@
 
 #define DUTY_LEASE_US (5 * CW_MINUTE_US) /* an examination of a server that hangs at every request */
 #define PAUSE_MS 1000
-#define IDLE_MS 20000
+#define IDLE_MS 5000
 #define ARENA_MAX ((size_t)64 * 1024 * 1024)
 #define CANDIDATES_MAX 200u              /* sources of a vendor that stand for its registration, one a day */
 #define KEY_OLD_US (400 * CW_DAY_US)     /* a year, and time for upkeep or an operator to act */
