@@ -32,14 +32,14 @@ export default function add(stack, { evilPort }) {
   };
 
   // A hospital with a registration of ours; where its discovery lies, only the host of its base is allowed.
-  async function hospital(name, options = {}, { client = [] } = {}) {
+  async function hospital(name, options = {}, { client = [], auth = 'client_secret_basic' } = {}) {
     await start();
     const scene = evil.scene(name, options);
     const file = path.join(stack.state, 'attack-source.json');
     writeFileSync(file, JSON.stringify({ Endpoints: [{ URL: scene.base, OrganizationName: `Attack ${name}`, NPIID: '', OrganizationZipCode: '' }] }));
     assert.match(await stack.ctl('source', 'import', file, '--env', 'sandbox'), /1 created/);
-    await stack.ctl('client', 'add', '--source', scene.base, '--client-id', `client-${name}`, '--auth', 'client_secret_basic',
-      '--secret-file', path.join(stack.state, 'attack.secret'), '--slug', `attack-${name}`, ...client);
+    const secret = auth === 'none' ? [] : ['--secret-file', path.join(stack.state, 'attack.secret')];
+    await stack.ctl('client', 'add', '--source', scene.base, '--client-id', `client-${name}`, '--auth', auth, ...secret, '--slug', `attack-${name}`, ...client);
     return scene;
   }
 
@@ -48,6 +48,12 @@ export default function add(stack, { evilPort }) {
     const journey = await Journey.begin(stack, { connection_id: scene.base });
     const page = await journey.choose(undefined);
     return { journey, page, back: page.location ? new URL(page.location).searchParams : new URLSearchParams() };
+  }
+
+  // As if nobody had ever asked this hospital where patients sign in: what was kept of it, good or bad, is gone.
+  async function forget(name) {
+    const columns = (await stack.sql("SELECT column_name FROM information_schema.columns WHERE table_schema = 'chartway' AND table_name = 'endpoint' AND column_name IN ('discovered_at', 'discovery_until', 'discovery_etag', 'discovery_failed_at', 'authorization_url', 'token_url', 'jwks_url', 'held_discovery')")).flat();
+    await stack.sql(`UPDATE endpoint SET ${columns.map((column) => `${column} = NULL`).join(', ')} WHERE url LIKE '%/${name}/fhir'`);
   }
 
   const bundle = (link, entry = []) => answer({ resourceType: 'Bundle', type: 'searchset', entry, ...(link ? { link: [{ relation: 'next', url: link }] } : {}) });
@@ -124,6 +130,17 @@ export default function add(stack, { evilPort }) {
     const { back: failed } = await connect(quiet); // no patient: tokens are given back
     assert.equal(failed.get('success'), 'false');
     for (const secret of ['code-of-start', 'of-start-revoke', SECRET, Buffer.from(`client-start-revoke:${SECRET}`).toString('base64')]) assert.deepEqual(evil.leaks(STRANGER, secret), [], secret);
+  });
+
+  test('attack: a hospital that has our key registered elsewhere gets no token there', async () => {
+    const there = `http://${STRANGER}:${evilPort}/register`;
+    const scene = await hospital('register', { token: { refresh_token: undefined }, discovery: { registration_endpoint: there, userinfo_endpoint: `${there}/userinfo` } },
+      { auth: 'none', client: ['--profile', 'epic', '--host', `${HOSPITAL}:${evilPort}`] });
+    const { journey, back } = await connect(scene);
+    assert.equal(back.get('success'), 'true', `${back}`);
+    await pullEnd(stack, journey.session.patient_id);
+    assert.deepEqual(evil.seen(STRANGER, 'register'), [], 'nobody was asked there');
+    assert.deepEqual(evil.leaks(STRANGER, 'access-of-register'), []);
   });
 
   // Each must not be believed: the token answer names no patient, and the only one who does is the id_token.
@@ -230,19 +247,24 @@ export default function add(stack, { evilPort }) {
     const inside = [`http://127.0.0.1:${port}`, `https://127.0.0.1:${port}`, `http://2130706433:${port}`, `http://0x7f.1:${port}`, `http://0177.0.0.1:${port}`, `http://localhost:${port}`, `http://localhost.:${port}`,
       `http://[::1]:${port}`, `http://[::ffff:127.0.0.1]:${port}`, `http://[::ffff:7f00:1]:${port}`, `http://0.0.0.0:${port}`, `http://127.1:${port}`, 'https://169.254.169.254/latest/meta-data', 'https://[fd00:ec2::254]',
       `http://user@127.0.0.1:${port}`, `http://${HOSPITAL}:${evilPort}@127.0.0.1:${port}`, 'file:///etc/passwd', 'gopher://127.0.0.1/_x', `//127.0.0.1:${port}`];
+    const documents = () => evil.seen(HOSPITAL, 'ssrf').filter((r) => r.path.includes('.well-known')).length;
     const scene = await hospital('ssrf', {}, { client: ['--host', '127.0.0.1', '--host', 'localhost', '--host', '0.0.0.0'] });
     for (const where of inside) {
       for (const discovery of [{ token_endpoint: `${where}/token` }, { status: 302, headers: { location: `${where}/.well-known/smart-configuration` } }]) {
         scene.discovery = discovery;
-        await stack.sql("UPDATE endpoint SET discovered_at = NULL, authorization_url = NULL, token_url = NULL, held_discovery = NULL WHERE url LIKE '%/ssrf/fhir'");
+        await forget('ssrf');
+        const asked = documents();
         const { back } = await connect(scene);
         assert.equal(back.get('success'), 'false', `${where} ${JSON.stringify(discovery)}`);
+        assert.ok(documents() > asked, 'its document was read, and then not followed');
       }
       scene.discovery = { jwks_uri: `${where}/jwks` };
       scene.token = { patient: undefined, id_token: compact({ alg: 'RS256', kid: 'k1' }, { aud: 'client-ssrf', iss: scene.root }, by(rsa)) };
-      await stack.sql("UPDATE endpoint SET discovered_at = NULL, authorization_url = NULL, token_url = NULL, held_discovery = NULL WHERE url LIKE '%/ssrf/fhir'");
+      await forget('ssrf');
+      const exchanges = scene.tokens;
       const { back } = await connect(scene);
       assert.equal(back.get('success'), 'false', where);
+      assert.ok(scene.tokens > exchanges || /^(file|gopher|http:\/\/user|http:\/\/127.0.0.1:\d+@)/.test(where), `${where}: its id_token was there to be checked`);
       scene.token = {};
     }
     assert.equal(forbidden.visits, 0, 'nobody came to the forbidden port');
