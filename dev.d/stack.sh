@@ -72,7 +72,7 @@ END
 origin = $ORIGIN
 www_dir = $ROOT/www
 sql_dir = $ROOT/sql
-vendors_dir = $ROOT/conf/vendors
+vendors_dir = ${CHARTWAY_VENDORS:-$ROOT/conf/vendors}
 state_dir = $STATE/lib
 log_level = info
 [database]

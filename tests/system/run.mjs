@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The system tests: one stack of real nginx, MariaDB, responders and scheduler, driven from outside.
 
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { after, run } from './lib/runner.mjs';
-import { freePort, Stack, TEST_DIR } from './lib/stack.mjs';
+import { freePort, ROOT, Stack, TEST_DIR } from './lib/stack.mjs';
 import { transactionBundle, ndjson } from './lib/input.mjs';
 
 // Real input for the sandbox hospital: our own, and Synthea's where the shared folder is there.
@@ -16,11 +16,16 @@ writeFileSync(path.join(data, 'own-bulk.ndjson'), ndjson());
 const synthea = path.resolve(process.env.ROOT ?? '.', '../shared/data/synthea/synthea-60-patients.tar.zst');
 if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', data, '--strip-components=2', '--wildcards', 'R4/SYNTHEA/0*.json']);
 
+// The shipped vendor profiles, and one for a server that takes assertions by ES384 alone.
+const vendors = path.join(TEST_DIR, 'vendors');
+cpSync(path.join(ROOT, 'conf/vendors'), vendors, { recursive: true });
+writeFileSync(path.join(vendors, 'es384.json'), '{"auth_method":"private_key_jwt","jwt_alg":"ES384"}\n');
+
 const fhirPort = await freePort();
 const portalPort = await freePort();
 const evilPort = await freePort();
 const murderPort = await freePort();
-const stack = await Stack.make({ name: 'stack', env: { CHARTWAY_SANDBOX_DATA: data } });
+const stack = await Stack.make({ name: 'stack', env: { CHARTWAY_SANDBOX_DATA: data, CHARTWAY_VENDORS: vendors } });
 after(() => stack.down());
 await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `127.0.0.1:${evilPort}`, `127.0.0.2:${evilPort}`, `127.0.0.1:${murderPort}`] });
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
