@@ -18,6 +18,7 @@ struct known {
     struct cw_span list[KNOWN_MAX];
     size_t count;
     struct cw_str text;
+    bool lost; /* something that was sent could not be remembered: nothing of the answer may be kept */
 };
 
 static void set(char *out, size_t room, struct cw_span text)
@@ -66,9 +67,14 @@ static bool is_harmless(struct cw_span name)
 
 static void remember(struct known *known, struct cw_span value)
 {
-    if (value.len > 0 && known->count < KNOWN_MAX) {
-        known->list[known->count++] = value;
+    if (value.len == 0) {
+        return;
     }
+    if (known->count == KNOWN_MAX) {
+        known->lost = true;
+        return;
+    }
+    known->list[known->count++] = value;
 }
 
 /* Names into the record, values into what is known. The buffer is as long as the form from the start, so that spans into it stay good. */
@@ -76,7 +82,7 @@ static void read_form(struct cw_span form, struct cw_exchange *x, struct known *
 {
     struct cw_span pair;
     if (cw_str_reserve(&known->text, form.len + 1) == NULL) {
-        known->count = 0;
+        known->lost = true;
         return;
     }
     while (form.len > 0) {
@@ -87,7 +93,8 @@ static void read_form(struct cw_span form, struct cw_exchange *x, struct known *
         }
         append_word(x->parameters, sizeof x->parameters, name);
         size_t at = known->text.len;
-        if (!is_harmless(name) && cw_percent_decode(pair, true, &known->text) == CW_OK) {
+        if (!is_harmless(name)) {
+            known->lost |= cw_percent_decode(pair, true, &known->text) != CW_OK;
             remember(known, cw_span_of(known->text.buf + at, known->text.len - at));
             remember(known, pair);
         }
@@ -208,7 +215,7 @@ void cw_trace_post(const struct cw_trace *trace, struct cw_exchange *ret)
     set_where(trace->endpoint, ret);
     read_form(trace->form, ret, &known);
     remember(&known, trace->secret);
-    if (trace->response->status != 0) {
+    if (trace->response->status != 0 && !known.lost) {
         (void)cw_exchange_redact(cw_http_header_get(trace->response, "content-type"), known.list, known.count,
                                  ret->content_type, sizeof ret->content_type);
         read_answer(trace, &known, ret);

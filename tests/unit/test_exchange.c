@@ -6,6 +6,7 @@
 
 #include "smart/trace.h"
 #include "tests/lib/check_main.h"
+#include "tests/lib/faulty_alloc.h"
 
 START_TEST(what_is_known_or_looks_secret_is_taken_out)
 {
@@ -207,6 +208,58 @@ START_TEST(texts_are_cut)
 }
 END_TEST
 
+/* Without memory less is written down, never more. */
+START_TEST(a_failing_heap_gives_nothing_away)
+{
+    static const char *const secret[] = { "the+code", "the%2Bcode", "vvverifier", "aaa.bbb.ccc", "s3cr3t" };
+    static const char body[] = "{\"error\":\"invalid_grant\",\"error_uri\":\"https://as.test/?c=the+code\","
+                               "\"error_description\":\"the+code the%2Bcode vvverifier aaa.bbb.ccc s3cr3t\"}";
+    struct cw_http_response response;
+    cw_http_response_init(&response);
+    cw_str_init(&response.body, 65536);
+    cw_str_add_cstr(&response.body, body);
+    response.status = 400;
+    const struct cw_trace what = { .kind = "token", .outcome = "refused", .endpoint = "https://as.test/token", .form = CW_SPAN(FORM),
+                                   .secret = CW_SPAN("s3cr3t"), .response = &response, .sent_us = 1 };
+    bool reached = true;
+    for (unsigned n = 1; reached; n++) {
+        struct cw_exchange x;
+        faulty_alloc_arm(n);
+        cw_trace_post(&what, &x);
+        reached = faulty_alloc_disarm();
+        for (size_t i = 0; i < CW_ARRAY_LEN(secret); i++) {
+            ck_assert_msg(strstr(x.description, secret[i]) == NULL && strstr(x.uri, secret[i]) == NULL && strstr(x.more, secret[i]) == NULL &&
+                              strstr(x.structure, secret[i]) == NULL,
+                          "failure %u: %s in \"%s\"", n, secret[i], x.description);
+        }
+        ck_assert(reached || strcmp(x.error, "invalid_grant") == 0);
+    }
+    cw_http_response_release(&response);
+}
+END_TEST
+
+START_TEST(more_values_than_can_be_remembered_keep_the_answer_out)
+{
+    CW_AUTO_STR form;
+    struct cw_http_response response;
+    struct cw_exchange x;
+    cw_str_init(&form, 4096);
+    for (unsigned i = 0; i < 40; i++) {
+        cw_str_addf(&form, "%sp%u=value-%u", i == 0 ? "" : "&", i, i);
+    }
+    cw_http_response_init(&response);
+    cw_str_init(&response.body, 65536);
+    cw_str_add_cstr(&response.body, "{\"error\":\"e\",\"error_description\":\"value-39\"}");
+    response.status = 400;
+    const struct cw_trace what = { .kind = "token", .outcome = "refused", .endpoint = "https://as.test/token", .form = cw_str_span(&form),
+                                   .response = &response, .sent_us = 1 };
+    cw_trace_post(&what, &x);
+    ck_assert_str_eq(x.description, "");
+    ck_assert_int_eq(x.status, 400);
+    cw_http_response_release(&response);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("exchange");
@@ -218,6 +271,8 @@ int main(void)
     tcase_add_test(tcase, answers_that_are_no_json_are_told_by_kind_and_size);
     tcase_add_test(tcase, only_a_safe_error_uri_becomes_a_link);
     tcase_add_test(tcase, texts_are_cut);
+    tcase_add_test(tcase, a_failing_heap_gives_nothing_away);
+    tcase_add_test(tcase, more_values_than_can_be_remembered_keep_the_answer_out);
     suite_add_tcase(suite, tcase);
     return cw_check_main((Suite *const[]){ suite, NULL });
 }
