@@ -91,6 +91,35 @@ static void reject(const char *id_text)
     OK(cw_attempt_fail_with(&m, &actor, id, &failure, &err));
 }
 
+/* As long as each text can be, of what is longest in JSON. */
+START_TEST(the_longest_answer_ends_an_attempt)
+{
+    struct cw_err err = { 0 };
+    struct cw_source source = add_source();
+    struct cw_attempt_id id;
+    char text[CW_ID_TEXT_MAX];
+    struct cw_exchange x = { .kind = "token", .method = "POST", .outcome = "refused", .sent_us = 1 };
+    const struct cw_attempt_failure failure = { .code = CW_FAIL_TOKEN_EXCHANGE, .exchange = &x };
+    memset(x.host, '"', sizeof x.host - 1);
+    memset(x.path, '"', sizeof x.path - 1);
+    memset(x.parameters, '"', sizeof x.parameters - 1);
+    memset(x.content_type, '"', sizeof x.content_type - 1);
+    memset(x.error, '"', sizeof x.error - 1);
+    memset(x.description, '"', sizeof x.description - 1);
+    memset(x.uri, '"', sizeof x.uri - 1);
+    memset(x.more, '"', sizeof x.more - 1);
+    memset(x.scope, '"', sizeof x.scope - 1);
+    memset(x.structure, '"', sizeof x.structure - 1);
+    start(&source, "user_1", 1, text);
+    ck_assert(cw_id_parse(CW_PREFIX_ATTEMPT, cw_span_cstr(text), &id.ulid));
+    OK(cw_attempt_fail_with(&m, &actor, id, &failure, &err));
+    ck_assert_int_eq(ctl("attempt", "show", text, "--json"), CTL_DONE);
+    json_t *card = ctl_json();
+    ck_assert(json_is_string(json_object_get(json_object_get(card, "exchange"), "error_description")));
+    json_decref(card);
+}
+END_TEST
+
 static size_t listed(void)
 {
     json_t *list = ctl_json();
@@ -169,6 +198,7 @@ int main(int argc, char **argv)
     tcase_add_checked_fixture(tcase, setup, teardown);
     tcase_add_test(tcase, attempts_are_found_by_patient_source_and_end);
     tcase_add_test(tcase, a_card_says_cause_step_and_exchange);
+    tcase_add_test(tcase, the_longest_answer_ends_an_attempt);
     suite_add_tcase(suite, tcase);
     return cw_check_main((Suite *const[]){ suite, NULL });
 }
