@@ -16,15 +16,19 @@
 #include "os/sys.h"
 
 #define HELD_MAX (2u * CW_DISCOVERY_MAX + 65536u) /* the document as a JSON string may double */
+#define SOFTWARE_MAX 512u /* their columns */
+#define FHIR_VERSION_MAX 16u
 #define TX_ARENA_MAX (16u * 1024u * 1024u)
 
 #define COLUMNS \
     "SELECT id, environment, url, vendor, issuer, authorization_url, token_url, revocation_url, jwks_url, discovery," \
-    " discovered_at, capability, capability_at, held_discovery, retry_after FROM endpoint WHERE id = ?"
-#define COLUMN_KINDS "bibbbbbbbb" "tbtbt"
+    " discovered_at, capability, capability_at, held_discovery, retry_after, discovery_etag, discovery_until," \
+    " discovery_failed_at, capability_failed_at, fhir_version, software FROM endpoint WHERE id = ?"
+#define COLUMN_KINDS "bibbbbbbbb" "tbtbt" "bttt" "bb"
 enum {
     C_ID, C_ENVIRONMENT, C_URL, C_VENDOR, C_ISSUER, C_AUTHORIZE, C_TOKEN, C_REVOKE, C_JWKS, C_DISCOVERY, C_DISCOVERED,
-    C_CAPABILITY, C_CAPABILITY_AT, C_HELD, C_RETRY_AFTER
+    C_CAPABILITY, C_CAPABILITY_AT, C_HELD, C_RETRY_AFTER, C_ETAG, C_UNTIL, C_FAILED, C_CAPABILITY_FAILED, C_FHIR_VERSION,
+    C_SOFTWARE
 };
 
 static const struct cw_query q_get = {
@@ -43,8 +47,9 @@ static const struct cw_query q_store = {
     .name = "endpoint.store",
     .sql = "UPDATE endpoint SET issuer = COALESCE(?, issuer), authorization_url = ?, token_url = ?, revocation_url = ?,"
            " jwks_url = COALESCE(?, jwks_url),"
-           " discovery = ?, discovered_at = ?, held_discovery = NULL, held_at = NULL WHERE id = ?",
-    .params = "bbbbbbtb",
+           " discovery = ?, discovered_at = ?, discovery_etag = ?, discovery_until = ?, discovery_failed_at = NULL,"
+           " held_discovery = NULL, held_at = NULL WHERE id = ?",
+    .params = "bbbbbbtbtb",
     .columns = "",
 };
 static const struct cw_query q_hold = {
@@ -53,11 +58,41 @@ static const struct cw_query q_hold = {
     .params = "btb",
     .columns = "",
 };
+static const struct cw_query q_keep = {
+    .name = "endpoint.keep",
+    .sql = "UPDATE endpoint SET discovered_at = ?, discovery_until = ?, discovery_failed_at = NULL WHERE id = ?",
+    .params = "ttb",
+    .columns = "",
+};
+static const struct cw_query q_distrust = {
+    .name = "endpoint.distrust",
+    .sql = "UPDATE endpoint SET discovery_until = NULL, discovery_etag = NULL WHERE id = ?",
+    .params = "b",
+    .columns = "",
+};
+static const struct cw_query q_lacks_discovery = {
+    .name = "endpoint.lacks_discovery",
+    .sql = "UPDATE endpoint SET discovery_failed_at = ? WHERE id = ?",
+    .params = "tb",
+    .columns = "",
+};
+static const struct cw_query q_lacks_capability = {
+    .name = "endpoint.lacks_capability",
+    .sql = "UPDATE endpoint SET capability_failed_at = ? WHERE id = ?",
+    .params = "tb",
+    .columns = "",
+};
 static const struct cw_query q_capability = {
     .name = "endpoint.capability",
     .sql = "UPDATE endpoint SET capability = ?, vendor = COALESCE(?, vendor), fhir_version = COALESCE(?, fhir_version),"
-           " capability_at = ? WHERE id = ?",
-    .params = "bbbtb",
+           " software = COALESCE(?, software), capability_at = ?, capability_failed_at = NULL WHERE id = ?",
+    .params = "bbbbtb",
+    .columns = "",
+};
+static const struct cw_query q_outdate = {
+    .name = "endpoint.outdate",
+    .sql = "DELETE FROM endpoint_lesson WHERE endpoint = ? AND software IS NOT NULL AND software <> ?",
+    .params = "bb",
     .columns = "",
 };
 static const struct cw_query q_ask_discovery = {
@@ -90,6 +125,12 @@ static void read_row(const struct cw_value *row, struct cw_endpoint *ret)
         .capability = row[C_CAPABILITY].bytes,
         .capability_us = row[C_CAPABILITY_AT].number,
         .held = row[C_HELD].kind != CW_V_NULL,
+        .discovery_etag = row[C_ETAG].bytes,
+        .discovery_until_us = row[C_UNTIL].number,
+        .discovery_failed_us = row[C_FAILED].number,
+        .capability_failed_us = row[C_CAPABILITY_FAILED].number,
+        .fhir_version = row[C_FHIR_VERSION].bytes,
+        .software = row[C_SOFTWARE].bytes,
         .retry_after_us = row[C_RETRY_AFTER].number,
     };
 }
@@ -148,7 +189,8 @@ static enum cw_code put_discovery(struct cw_db *db, const struct cw_endpoint *fo
     const struct cw_value values[] = {
         cw_v_bytes(found->issuer),         cw_v_bytes(found->authorization_url), cw_v_bytes(found->token_url),
         cw_v_bytes(found->revocation_url), cw_v_bytes(found->jwks_url),          cw_v_bytes(found->discovery),
-        cw_v_time(found->discovered_us),   cw_v_id(&found->id.ulid),
+        cw_v_time(found->discovered_us),   cw_v_bytes(found->discovery_etag),    cw_v_time_opt(found->discovery_until_us),
+        cw_v_id(&found->id.ulid),
     };
     return cw_db_exec(db, &q_store, values, NULL, err);
 }
@@ -302,12 +344,70 @@ static enum cw_code update(struct cw_model *m, const struct cw_query *query, con
     return rc == CW_OK && affected == 0 ? cw_err_set(err, CW_E_NOT_FOUND, "endpoint", "no such endpoint") : rc;
 }
 
+enum cw_code cw_endpoint_keep_discovery(struct cw_model *m, struct cw_endpoint_id id, int64_t until_us, struct cw_err *err)
+{
+    const struct cw_value values[] = { cw_v_time(cw_now_us()), cw_v_time(until_us), cw_v_id(&id.ulid) };
+    return update(m, &q_keep, values, err);
+}
+
+enum cw_code cw_endpoint_note_lack(struct cw_model *m, struct cw_endpoint_id id, enum cw_endpoint_lack lack, struct cw_err *err)
+{
+    const struct cw_value values[] = { cw_v_time(cw_now_us()), cw_v_id(&id.ulid) };
+    return update(m, lack == CW_LACKS_DISCOVERY ? &q_lacks_discovery : &q_lacks_capability, values, err);
+}
+
+enum cw_code cw_endpoint_distrust(struct cw_model *m, struct cw_endpoint_id id, struct cw_err *err)
+{
+    return update(m, &q_distrust, (const struct cw_value[]){ cw_v_id(&id.ulid) }, err);
+}
+
+struct capability {
+    struct cw_endpoint_id id;
+    struct cw_span summary, vendor, fhir_version, software;
+};
+
+static enum cw_code capability_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    const struct capability *c = arg;
+    uint64_t met = 0;
+    const struct cw_value values[] = { cw_v_bytes(c->summary),  cw_v_bytes(c->vendor),  cw_v_bytes(c->fhir_version),
+                                       cw_v_bytes(c->software), cw_v_time(cw_now_us()), cw_v_id(&c->id.ulid) };
+    enum cw_code rc = cw_db_exec(db, &q_capability, values, &met, err);
+    if (rc == CW_OK && met == 0) {
+        rc = cw_err_set(err, CW_E_NOT_FOUND, "endpoint", "no such endpoint");
+    }
+    if (rc == CW_OK && c->software.len > 0) {
+        rc = cw_db_exec(db, &q_outdate, (const struct cw_value[]){ cw_v_id(&c->id.ulid), cw_v_bytes(c->software) }, NULL, err);
+    }
+    return rc;
+}
+
+/* "name version" of a CapabilityStatement, cut to its column; empty when not told. */
+static void software_of(struct cw_span summary, struct cw_str *out)
+{
+    CW_AUTO_JSON *root = NULL;
+    const struct cw_json_limits limits = { .max_bytes = CW_CAPABILITY_MAX, .max_depth = CW_JSON_DEPTH_MAX };
+    if (cw_json_parse(summary, limits, &root, NULL) != CW_OK) {
+        return;
+    }
+    const json_t *software = json_object_get(root, "software");
+    struct cw_span name = cw_span_upto(cw_json_peek_text(software, "name"), SOFTWARE_MAX / 2);
+    struct cw_span version = cw_span_upto(cw_json_peek_text(software, "version"), SOFTWARE_MAX / 2 - 1);
+    (void)cw_str_add_span(out, name);
+    (void)cw_str_add_cstr(out, name.len > 0 && version.len > 0 ? " " : "");
+    (void)cw_str_add_span(out, version);
+}
+
 enum cw_code cw_endpoint_store_capability(struct cw_model *m, struct cw_endpoint_id id, struct cw_span summary,
                                           struct cw_span vendor, struct cw_span fhir_version, struct cw_err *err)
 {
-    const struct cw_value values[] = { cw_v_bytes(summary), cw_v_bytes(vendor), cw_v_bytes(fhir_version),
-                                       cw_v_time(cw_now_us()), cw_v_id(&id.ulid) };
-    return update(m, &q_capability, values, err);
+    CW_AUTO_STR software;
+    cw_str_init(&software, SOFTWARE_MAX);
+    software_of(summary, &software);
+    struct capability c = { .id = id, .summary = summary, .vendor = vendor };
+    c.fhir_version = cw_span_upto(fhir_version, FHIR_VERSION_MAX); /* a longer one is none that we know */
+    c.software = software.len > 0 ? cw_str_span(&software) : c.software;
+    return cw_tx_pool(m->pool, capability_tx, &c, err);
 }
 
 /* Of two answers that ask for quiet the longer holds. */

@@ -38,6 +38,7 @@
 #define CW_FAIL_DISCOVERY "discovery_failed"
 #define CW_FAIL_NOT_REGISTERED "source_not_registered"          /* no client registration fits this source */
 #define CW_FAIL_SOURCE_HELD "source_held"                       /* discovery changed hosts: waits for the operator */
+#define CW_FAIL_FHIR_VERSION "fhir_version_unsupported"          /* neither R4 nor R4B */
 #define CW_FAIL_INTERNAL "internal_error"
 /* A connection's end. */
 #define CW_FAIL_REFRESH_REFUSED "refresh_refused"               /* a well-formed invalid_grant */

@@ -7,6 +7,7 @@
 
 #include "model/source.h"
 
+#include "model/audit.h"
 #include "os/sys.h"
 
 #define SUCCESSORS_MAX 8u
@@ -16,11 +17,12 @@
 #define COLUMNS \
     "SELECT s.id, s.endpoint, s.environment, s.tenant_context, s.name, s.brand, s.portal_name, s.portal_url, s.logo_url," \
     " s.vendor, s.address_line, s.city, s.state, s.postal_code, s.country, s.aliases, e.url, s.retired_at, s.successor," \
-    " s.updated_at FROM source AS s JOIN endpoint AS e ON e.id = s.endpoint"
-#define COLUMN_KINDS "bbib" "bbbbb" "b" "bbbbb" "bb" "tbt"
+    " s.updated_at, s.profile FROM source AS s JOIN endpoint AS e ON e.id = s.endpoint"
+#define COLUMN_KINDS "bbib" "bbbbb" "b" "bbbbb" "bb" "tbtb"
 enum {
     C_ID, C_ENDPOINT, C_ENVIRONMENT, C_TENANT, C_NAME, C_BRAND, C_PORTAL, C_PORTAL_URL, C_LOGO, C_VENDOR, C_ADDRESS,
-    C_CITY, C_STATE, C_POSTAL, C_COUNTRY, C_ALIASES, C_URL, C_RETIRED, C_SUCCESSOR, C_UPDATED
+    C_CITY, C_STATE, C_POSTAL, C_COUNTRY, C_ALIASES, C_URL, C_RETIRED, C_SUCCESSOR, C_UPDATED,
+    C_PROFILE
 };
 #define TEN "?, ?, ?, ?, ?, ?, ?, ?, ?, ?"
 #define MANY 50u
@@ -62,6 +64,13 @@ static const struct cw_query q_generation = {
     .columns = "i",
 };
 
+static const struct cw_query q_profile = {
+    .name = "source.profile",
+    .sql = "UPDATE source SET profile = ? WHERE id = ?",
+    .params = "bb",
+    .columns = "",
+};
+
 static void read_row(const struct cw_value *row, struct cw_source *ret)
 {
     *ret = (struct cw_source){
@@ -82,6 +91,7 @@ static void read_row(const struct cw_value *row, struct cw_source *ret)
         .country = row[C_COUNTRY].bytes,
         .aliases = row[C_ALIASES].bytes,
         .base_url = row[C_URL].bytes,
+        .profile = row[C_PROFILE].bytes,
         .retired = row[C_RETIRED].kind != CW_V_NULL,
         .updated_us = row[C_UPDATED].number,
     };
@@ -314,4 +324,34 @@ enum cw_code cw_catalog_generation(struct cw_model *m, enum cw_environment envir
         *ret = generation;
     }
     return rc;
+}
+
+struct set_profile {
+    const struct cw_actor *actor;
+    struct cw_source_id id;
+    struct cw_span profile;
+};
+
+static enum cw_code set_profile_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    const struct set_profile *set = arg;
+    uint64_t met = 0;
+    const struct cw_value values[] = { cw_v_bytes(set->profile), cw_v_id(&set->id.ulid) };
+    enum cw_code rc = cw_db_exec(db, &q_profile, values, &met, err);
+    if (rc == CW_OK && met == 0) {
+        rc = cw_err_set(err, CW_E_NOT_FOUND, "source", "no such source");
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    const struct cw_audit_row audit = { .action = set->profile.len > 0 ? "source.profile" : "source.profile_clear",
+                                        .object = set->id.ulid };
+    return cw_audit_write(db, set->actor, &audit, err);
+}
+
+enum cw_code cw_source_set_profile(struct cw_model *m, const struct cw_actor *actor, struct cw_source_id id,
+                                   struct cw_span profile, struct cw_err *err)
+{
+    struct set_profile set = { .actor = actor, .id = id, .profile = profile };
+    return cw_tx_pool(m->pool, set_profile_tx, &set, err);
 }

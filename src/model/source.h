@@ -14,6 +14,7 @@ struct cw_source {
     struct cw_span address_line, city, state, postal_code, country;
     struct cw_span aliases;       /* one a line */
     struct cw_span base_url;      /* the endpoint's, as published */
+    struct cw_span profile;       /* the operator's choice of vendor profile; absent: none */
     bool retired;
     int64_t updated_us;
 };
@@ -55,6 +56,10 @@ enum cw_code cw_source_import(struct cw_model *m, const struct cw_actor *actor, 
                               const struct cw_source_row *rows, size_t count, unsigned quarantined,
                               struct cw_import_counts *ret, struct cw_err *err) CW_MUST_USE;
 
+/* Sets the vendor profile of a source, or clears it (absent). The caller knows that there is such a profile. With its audit row. CW_E_NOT_FOUND. */
+enum cw_code cw_source_set_profile(struct cw_model *m, const struct cw_actor *actor, struct cw_source_id id,
+                                   struct cw_span profile, struct cw_err *err) CW_MUST_USE;
+
 /* --- endpoints --- */
 struct cw_endpoint {
     struct cw_endpoint_id id;
@@ -62,10 +67,15 @@ struct cw_endpoint {
     struct cw_span url;            /* as published */
     struct cw_span vendor;         /* profile name, or absent */
     struct cw_span issuer, authorization_url, token_url, revocation_url, jwks_url;
-    struct cw_span discovery;      /* the document as JSON text, or absent */
+    struct cw_span discovery;      /* the document as JSON text (cw_discovery_emit), or absent */
     int64_t discovered_us;
+    struct cw_span discovery_etag; /* absent: none came */
+    int64_t discovery_until_us;    /* good until then; 0: ask again */
+    int64_t discovery_failed_us;   /* 0: the last try was good */
     struct cw_span capability;     /* summary JSON, or absent */
-    int64_t capability_us;
+    int64_t capability_us, capability_failed_us;
+    struct cw_span fhir_version;   /* by its CapabilityStatement, else by the catalogue; absent: not known */
+    struct cw_span software;       /* "name version"; absent: not known */
     bool held;                     /* a changed discovery waits for the operator */
     int64_t retry_after_us;
 };
@@ -75,6 +85,16 @@ enum cw_code cw_endpoint_get(struct cw_model *m, struct cw_endpoint_id id, struc
 enum cw_code cw_endpoint_store_discovery(struct cw_model *m, const struct cw_actor *actor,
                                          const struct cw_endpoint *found, bool *ret_held, struct cw_err *err)
     CW_MUST_USE;
+/* The same document as before, as the server said (304): good until then. */
+enum cw_code cw_endpoint_keep_discovery(struct cw_model *m, struct cw_endpoint_id id, int64_t until_us, struct cw_err *err)
+    CW_MUST_USE;
+/* What could not be had now, so that the next patient need not wait for it again. */
+enum cw_endpoint_lack { CW_LACKS_DISCOVERY, CW_LACKS_CAPABILITY };
+enum cw_code cw_endpoint_note_lack(struct cw_model *m, struct cw_endpoint_id id, enum cw_endpoint_lack lack, struct cw_err *err)
+    CW_MUST_USE;
+/* The pinned token endpoint answered as if it were not there (404, 405, HTML): the next authorization asks for a fresh document. */
+enum cw_code cw_endpoint_distrust(struct cw_model *m, struct cw_endpoint_id id, struct cw_err *err) CW_MUST_USE;
+/* `summary` is a small CapabilityStatement. Other software than before: what was learnt of the endpoint (model/lesson.h) is forgotten with it. */
 enum cw_code cw_endpoint_store_capability(struct cw_model *m, struct cw_endpoint_id id, struct cw_span summary,
                                           struct cw_span vendor, struct cw_span fhir_version, struct cw_err *err)
     CW_MUST_USE;

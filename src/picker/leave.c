@@ -10,7 +10,6 @@
 
 #include "base/limits.h"
 #include "base/time.h"
-#include "fhir/capability.h"
 #include "fhir/plan.h"
 #include "net/url.h"
 #include "os/log.h"
@@ -20,19 +19,14 @@
 #include "smart/scope.h"
 #include "vault/token.h"
 
-/* A discovery that says the same as the stored one is written again after this time only, to spare a busy row. */
-#define DISCOVERY_FRESH_US CW_HOUR_US
-
 struct plan {
     struct cw_visit *visit;
     struct cw_arena *arena;
     struct cw_leave *leave;
-    struct cw_endpoint endpoint;
-    struct cw_discovery discovery;
+    struct cw_known known;
     struct cw_registration registration;
     struct cw_profile_choice choice;
     const struct cw_profile *profile; /* the one chosen */
-    const char *base;             /* normalised */
     struct cw_str scopes, redirect_uri, pinned, state;
     struct cw_secret verifier, nonce;
     struct cw_state_token token;
@@ -63,102 +57,7 @@ static void plan_release(struct plan *plan)
     cw_secret_release(&plan->nonce);
 }
 
-/* --- where patients sign in --- */
-
-static const char *text_or_empty(struct cw_arena *arena, struct cw_span text)
-{
-    const char *copy = text.len == 0 ? "" : cw_arena_text(arena, text);
-    return copy == NULL ? "" : copy;
-}
-
-/* The last good discovery, for when the server does not answer now. False when there is none. */
-static bool use_stored(struct plan *plan)
-{
-    const struct cw_endpoint *endpoint = &plan->endpoint;
-    if (endpoint->authorization_url.len == 0 || endpoint->token_url.len == 0) {
-        return false;
-    }
-    plan->discovery = (struct cw_discovery){
-        .found = CW_FOUND_WELL_KNOWN,
-        .issuer = text_or_empty(plan->arena, endpoint->issuer),
-        .authorization_endpoint = text_or_empty(plan->arena, endpoint->authorization_url),
-        .token_endpoint = text_or_empty(plan->arena, endpoint->token_url),
-        .revocation_endpoint = text_or_empty(plan->arena, endpoint->revocation_url),
-        .introspection_endpoint = "",
-        .registration_endpoint = "",
-        .management_endpoint = "",
-        .jwks_uri = text_or_empty(plan->arena, endpoint->jwks_url),
-    };
-    return plan->discovery.authorization_endpoint[0] != '\0' && plan->discovery.token_endpoint[0] != '\0';
-}
-
-/* What a later answer leaves out stays as it was told. */
-static bool agrees(struct cw_span stored, const char *found)
-{
-    return found[0] == '\0' || cw_span_eq_cstr(stored, found);
-}
-
-static bool is_stored(const struct plan *plan, int64_t now_us)
-{
-    const struct cw_endpoint *e = &plan->endpoint;
-    const struct cw_discovery *d = &plan->discovery;
-    return now_us - e->discovered_us < DISCOVERY_FRESH_US && !e->held && agrees(e->issuer, d->issuer) &&
-           cw_span_eq_cstr(e->authorization_url, d->authorization_endpoint) &&
-           cw_span_eq_cstr(e->token_url, d->token_endpoint) && agrees(e->jwks_url, d->jwks_uri) &&
-           cw_span_eq_cstr(e->revocation_url, d->revocation_endpoint);
-}
-
-/* An empty text is not told: NULL in its column. */
-static struct cw_span told(const char *text)
-{
-    return cw_span_cstr(text[0] == '\0' ? NULL : text);
-}
-
-/* Keeps what was found; a changed host is held for the operator and stops this attempt (design 13). */
-static enum cw_code store(struct plan *plan, struct cw_err *err)
-{
-    const struct cw_discovery *d = &plan->discovery;
-    bool held = false;
-    if (is_stored(plan, cw_now_us())) {
-        return CW_OK;
-    }
-    const struct cw_endpoint found = {
-        .id = plan->endpoint.id, .environment = plan->endpoint.environment, .url = plan->endpoint.url,
-        .vendor = plan->endpoint.vendor, .issuer = told(d->issuer), .authorization_url = told(d->authorization_endpoint),
-        .token_url = told(d->token_endpoint), .revocation_url = told(d->revocation_endpoint),
-        .jwks_url = told(d->jwks_uri), .discovered_us = cw_now_us(),
-    };
-    enum cw_code rc = cw_endpoint_store_discovery(&plan->visit->app->model, &plan->visit->actor, &found, &held, err);
-    if (rc == CW_OK && held) {
-        plan->leave->failure = CW_FAIL_SOURCE_HELD;
-    }
-    return rc;
-}
-
-static enum cw_code discover(struct plan *plan, struct cw_http *http, struct cw_err *err)
-{
-    CW_AUTO_STR base;
-    cw_str_init(&base, CW_URL_MAX);
-    struct cw_err why = { .code = CW_OK };
-    enum cw_code rc = cw_url_normal_base(plan->endpoint.url, &base, &why);
-    if (rc == CW_OK) {
-        plan->base = cw_arena_text(plan->arena, cw_str_span(&base));
-        rc = plan->base == NULL ? CW_E_OOM : cw_smart_discover(http, plan->base, plan->arena, &plan->discovery, &why);
-    }
-    if (rc == CW_OK) {
-        return store(plan, err);
-    }
-    if (rc == CW_E_OOM) {
-        return cw_err_set(err, rc, "picker.discover", "out of memory");
-    }
-    cw_log(CW_LOG_WARNING, "picker.discovery_failed", CW_ID("source", CW_PREFIX_SOURCE, plan->leave->source.id), CW_ERR(&why));
-    if (plan->base == NULL || rc == CW_E_BLOCKED || !use_stored(plan)) {
-        plan->leave->failure = CW_FAIL_DISCOVERY;
-    }
-    return CW_OK;
-}
-
-/* --- who we are there --- */
+/* --- hosts --- */
 
 /* "host" or "host:port" of a URL, as registrations name them; absent when it is none. */
 static struct cw_span host_of(struct cw_arena *arena, const char *text)
@@ -180,41 +79,65 @@ static struct cw_span host_alone(struct cw_span host_port)
     return cw_span_upto(host_port, cw_span_find(host_port, ':'));
 }
 
+/* --- where patients sign in --- */
+
+static enum cw_code discover(struct plan *plan, struct cw_http *http, struct cw_err *err)
+{
+    struct cw_known *known = &plan->known;
+    CW_AUTO_STR base;
+    cw_str_init(&base, CW_URL_MAX);
+    struct cw_err why = { .code = CW_OK };
+    known->source = &plan->leave->source;
+    known->vendor = known->endpoint.vendor.len > 0 ? known->endpoint.vendor : known->source->vendor;
+    enum cw_code rc = cw_url_normal_base(known->endpoint.url, &base, &why);
+    if (rc == CW_OK) {
+        known->base = cw_arena_text(plan->arena, cw_str_span(&base));
+        known->host = known->base == NULL ? known->host : host_alone(host_of(plan->arena, known->base));
+        rc = known->base == NULL ? CW_E_OOM : cw_leave_discover(plan->visit, http, plan->arena, known, err);
+        plan->leave->failure = known->failure;
+        return rc;
+    }
+    if (rc == CW_E_OOM) {
+        return cw_err_set(err, rc, "picker.discover", "out of memory");
+    }
+    cw_log(CW_LOG_WARNING, "picker.bad_base", CW_ID("source", CW_PREFIX_SOURCE, plan->leave->source.id), CW_ERR(&why));
+    plan->leave->failure = CW_FAIL_DISCOVERY;
+    return CW_OK;
+}
+
+/* --- who we are there --- */
+
 /* A revocation carries the client's secret and a refresh token: to a host that the registration does not name it is
  * never sent, as with the token endpoint. Nothing else needs it, so the visit goes on without. */
 static void drop_foreign_revocation(struct plan *plan)
 {
-    struct cw_span host = host_of(plan->arena, plan->discovery.revocation_endpoint);
+    struct cw_span host = host_of(plan->arena, plan->known.discovery.revocation_endpoint);
     if (host.ptr == NULL || !cw_host_matches(host, plan->registration.hosts, plan->registration.host_count)) {
-        plan->discovery.revocation_endpoint = "";
+        plan->known.discovery.revocation_endpoint = "";
     }
 }
 
 /* What bends the rules here. A profile chooses quirks alone: which credentials are sent was settled before, by hosts. */
-static void choose_profile(struct plan *plan, struct cw_span vendor)
+static void choose_profile(struct plan *plan)
 {
-    struct cw_profile_facts facts = {
+    const struct cw_profile_facts facts = {
+        .operator_choice = plan->leave->source.profile,
         .registration = plan->registration.profile,
-        .vendor = vendor,
-        .host = host_alone(host_of(plan->arena, plan->base)),
+        .vendor = plan->known.vendor,
+        .host = plan->known.host,
+        .software = plan->known.software,
+        .publisher = plan->known.publisher,
     };
-    struct cw_capability capability;
-    if (plan->endpoint.capability.ptr != NULL &&
-        cw_capability_read(plan->endpoint.capability, plan->arena, &capability, NULL) == CW_OK) {
-        facts.software = capability.software_name;
-        facts.publisher = capability.publisher;
-    }
     plan->choice = cw_profiles_choose(plan->visit->app->profiles, &facts);
     plan->profile = plan->choice.profile;
 }
 
 static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
 {
-    struct cw_span vendor = plan->endpoint.vendor.len > 0 ? plan->endpoint.vendor : plan->leave->source.vendor;
     struct cw_span hosts[] = {
-        host_of(plan->arena, plan->base),
-        host_of(plan->arena, plan->discovery.authorization_endpoint),
-        host_of(plan->arena, plan->discovery.token_endpoint),
+        host_of(plan->arena, plan->known.base),
+        host_of(plan->arena, plan->known.discovery.authorization_endpoint),
+        host_of(plan->arena, plan->known.discovery.token_endpoint),
     };
     for (size_t i = 0; i < CW_ARRAY_LEN(hosts); i++) {
         if (hosts[i].ptr == NULL) {
@@ -224,7 +147,7 @@ static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
     }
     struct cw_err why = { .code = CW_OK };
     enum cw_code rc = cw_registration_choose(&plan->visit->app->model, plan->visit->page.org.environment,
-                                             plan->leave->source.id, vendor, hosts, CW_ARRAY_LEN(hosts), plan->arena,
+                                             plan->leave->source.id, plan->known.vendor, hosts, CW_ARRAY_LEN(hosts), plan->arena,
                                              &plan->registration, &why);
     if (rc == CW_E_NOT_FOUND) {
         plan->leave->failure = CW_FAIL_NOT_REGISTERED;
@@ -235,7 +158,7 @@ static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
         return rc;
     }
     drop_foreign_revocation(plan);
-    choose_profile(plan, vendor);
+    choose_profile(plan);
     return CW_OK;
 }
 
@@ -249,7 +172,7 @@ static enum cw_code ask_scopes(struct plan *plan)
         types = plan->profile->types;
         count = plan->profile->type_count;
     }
-    const struct cw_scope_wish wish = { .profile = plan->profile, .discovery = &plan->discovery,
+    const struct cw_scope_wish wish = { .profile = plan->profile, .discovery = &plan->known.discovery,
                                         .registered = plan->registration.scopes, .types = types, .type_count = count };
     return cw_scope_request(&wish, &plan->scopes);
 }
@@ -271,7 +194,7 @@ static enum cw_code make_state(struct plan *plan, struct cw_err *err)
 
 static enum cw_code pin(struct plan *plan)
 {
-    struct cw_pinned pinned = cw_pinned_of(&plan->discovery, plan->base, plan->profile->name);
+    struct cw_pinned pinned = cw_pinned_of(&plan->known.discovery, plan->known.base, plan->profile->name);
     pinned.profile_why = cw_profile_why_name(plan->choice.why);
     return cw_pinned_emit(&pinned, &plan->pinned);
 }
@@ -288,12 +211,12 @@ static enum cw_code build_url(struct plan *plan, struct cw_err *err)
     }
     const struct cw_authorize authorize = {
         .profile = plan->profile,
-        .authorization_endpoint = plan->discovery.authorization_endpoint,
+        .authorization_endpoint = plan->known.discovery.authorization_endpoint,
         .client_id = plan->registration.client_id,
         .redirect_uri = cw_str_span(&plan->redirect_uri),
         .scope = cw_str_span(&plan->scopes),
         .state = cw_str_span(&plan->state),
-        .aud = plan->endpoint.url,
+        .aud = plan->known.endpoint.url,
         .verifier = cw_secret_span(&plan->verifier),
         .nonce = cw_secret_span(&plan->nonce),
     };
@@ -351,7 +274,7 @@ enum cw_code cw_leave_prepare(struct cw_visit *visit, struct cw_http *http, stru
 {
     struct plan plan;
     plan_init(&plan, visit, arena, leave);
-    enum cw_code rc = cw_endpoint_get(&visit->app->model, leave->source.endpoint, arena, &plan.endpoint, err);
+    enum cw_code rc = cw_endpoint_get(&visit->app->model, leave->source.endpoint, arena, &plan.known.endpoint, err);
     if (rc == CW_OK) {
         rc = discover(&plan, http, err);
     }

@@ -10,6 +10,7 @@
 #include "model/attempt.h"
 #include "net/http.h"
 #include "os/config.h"
+#include "smart/discovery.h"
 #include "smart/profile.h"
 #include "web/browser.h"
 #include "web/template.h"
@@ -83,6 +84,21 @@ void cw_picker_search(struct cw_request *request, struct cw_reply *reply);
 void cw_picker_start(struct cw_request *request, struct cw_reply *reply);
 void cw_picker_result(struct cw_request *request, struct cw_reply *reply);
 void cw_picker_done(struct cw_request *request, struct cw_reply *reply);
+
+/* --- discover.c: where the patients of an endpoint sign in, and what runs there --- */
+struct cw_known {
+    struct cw_endpoint endpoint;      /* as stored; given */
+    const struct cw_source *source;   /* given, as all up to here: */
+    struct cw_span vendor;            /* by the catalogue; absent: not known */
+    struct cw_span host;              /* of the base, without a port */
+    const char *base;                 /* normalised */
+    struct cw_discovery discovery;    /* with a failure: not set */
+    struct cw_span software, publisher; /* of the CapabilityStatement; absent: not known */
+    const char *failure;              /* NULL, or why nobody can be sent there */
+};
+/* From the database while it is fresh, else from the server, and stored. CW_E_UNAVAILABLE, CW_E_OOM. */
+enum cw_code cw_leave_discover(struct cw_visit *visit, struct cw_http *http, struct cw_arena *arena, struct cw_known *known,
+                               struct cw_err *err) CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
 
 /* --- leave.c: from a source to the URL of its sign-in. Asks the network, so no database connection is held meanwhile. --- */
 struct cw_leave {

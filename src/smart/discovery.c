@@ -8,6 +8,7 @@
 #include "smart/discovery.h"
 
 #include "base/json.h"
+#include "base/jsonw.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "net/url.h"
@@ -15,11 +16,12 @@
 #include "smart/scope.h"
 #include "vault/jose.h"
 
+#define FOUND_AT "chartway_found_at" /* ours, in what we keep */
 #define OAUTH_URIS "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 const char *cw_discovery_found_name(enum cw_discovery_found found)
 {
-    static const char *const names[] = { "well_known", "origin", "capability" };
+    static const char *const names[CW_FOUND__COUNT] = { "well_known", "origin", "capability", "metadata_url" };
     return names[found];
 }
 
@@ -116,14 +118,46 @@ static bool read_scopes(const json_t *list, struct cw_arena *arena, struct cw_di
     return true;
 }
 
-static void read_lists(const json_t *root, struct cw_discovery *d)
-{
-    static const char *const capabilities[] = { "launch-standalone", "context-standalone-patient", "permission-patient",
+/* In the order of enum cw_discovery_capability. */
+static const char *const capability_names[] = { "launch-standalone", "context-standalone-patient", "permission-patient",
                                                 "permission-offline", "permission-v1", "permission-v2", "authorize-post",
                                                 "sso-openid-connect" };
+
+/* Bases beside ours; what is no good is left out. False: out of memory. */
+static bool read_associated(const json_t *list, const struct cw_url *base, struct cw_arena *arena, struct cw_discovery *d)
+{
+    size_t count = json_is_array(list) ? json_array_size(list) : 0;
+    count = count > CW_ASSOCIATED_MAX ? CW_ASSOCIATED_MAX : count;
+    const char **urls = cw_arena_array(arena, count + 1, sizeof *urls);
+    if (urls == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const char *url = endpoint(cw_json_peek_text(json_array_get(list, i), "url"), base, arena);
+        if (url == NULL) {
+            return false;
+        }
+        urls[d->associated_count] = url;
+        d->associated_count += url[0] != '\0' ? 1 : 0;
+    }
+    d->associated = urls;
+    return true;
+}
+
+static void read_found(const json_t *root, struct cw_discovery *d)
+{
+    for (unsigned i = 0; i < CW_FOUND__COUNT; i++) {
+        if (cw_span_eq_cstr(cw_json_peek_text(root, FOUND_AT), cw_discovery_found_name((enum cw_discovery_found)i))) {
+            d->found = (enum cw_discovery_found)i;
+        }
+    }
+}
+
+static void read_lists(const json_t *root, struct cw_discovery *d)
+{
     const json_t *list = json_object_get(root, "capabilities");
-    for (unsigned i = 0; i < CW_ARRAY_LEN(capabilities); i++) {
-        d->capabilities |= has_word(list, capabilities[i]) ? 1u << i : 0;
+    for (unsigned i = 0; i < CW_ARRAY_LEN(capability_names); i++) {
+        d->capabilities |= has_word(list, capability_names[i]) ? 1u << i : 0;
     }
     static const enum cw_auth_method methods[] = { CW_AUTH_NONE, CW_AUTH_BASIC, CW_AUTH_POST, CW_AUTH_KEY_JWT };
     list = json_object_get(root, "token_endpoint_auth_methods_supported");
@@ -143,7 +177,8 @@ static void read_lists(const json_t *root, struct cw_discovery *d)
 static enum cw_code check(const struct cw_discovery *d, struct cw_err *err)
 {
     const char *const all[] = { d->issuer, d->authorization_endpoint, d->token_endpoint, d->revocation_endpoint,
-                                d->introspection_endpoint, d->registration_endpoint, d->management_endpoint, d->jwks_uri };
+                                d->introspection_endpoint, d->registration_endpoint, d->management_endpoint, d->jwks_uri,
+                                d->userinfo_endpoint };
     for (size_t i = 0; i < CW_ARRAY_LEN(all); i++) {
         if (all[i] == NULL) {
             return oom(err);
@@ -155,15 +190,32 @@ static enum cw_code check(const struct cw_discovery *d, struct cw_err *err)
     return CW_OK;
 }
 
-enum cw_code cw_discovery_parse(struct cw_span body, const char *base, struct cw_arena *arena,
-                                struct cw_discovery *ret_discovery, struct cw_err *err)
+/* Of a member that stands twice the last one counts, as most readers have it; it is told, since two readers may disagree. */
+static enum cw_code parse_json(struct cw_span body, json_t **ret_root, bool *ret_duplicates, struct cw_err *err)
+{
+    struct cw_json_limits limits = { CW_DISCOVERY_MAX, CW_JSON_DEPTH_MAX, 0 };
+    enum cw_code rc = cw_json_parse(body, limits, ret_root, err);
+    if (rc != CW_E_SYNTAX) {
+        return rc;
+    }
+    limits.flags = CW_JSON_DUPLICATES_TOO;
+    *ret_duplicates = true;
+    return cw_json_parse(body, limits, ret_root, err);
+}
+
+struct from {
+    const char *base;
+    bool ours; /* cw_discovery_emit has written it */
+};
+
+static enum cw_code parse(struct cw_span body, struct from from, struct cw_arena *arena, struct cw_discovery *ret, struct cw_err *err)
 {
     struct cw_url *url = NULL;
+    bool duplicates = false;
     CW_AUTO_JSON *root = NULL;
-    enum cw_code rc = parse_base(base, &url, err);
+    enum cw_code rc = parse_base(from.base, &url, err);
     if (rc == CW_OK) {
-        struct cw_json_limits limits = { CW_DISCOVERY_MAX, CW_JSON_DEPTH_MAX, CW_JSON_DUPLICATES_TOO };
-        rc = cw_json_parse(cw_span_trim(body), limits, &root, err);
+        rc = parse_json(cw_span_trim(body), &root, &duplicates, err);
     }
     if (rc != CW_OK) {
         cw_url_free(url);
@@ -171,6 +223,7 @@ enum cw_code cw_discovery_parse(struct cw_span body, const char *base, struct cw
     }
     struct cw_discovery d = {
         .found = CW_FOUND_WELL_KNOWN,
+        .duplicates = duplicates,
         .issuer = plain_text(cw_json_peek_text(root, "issuer"), arena),
         .authorization_endpoint = endpoint(cw_json_peek_text(root, "authorization_endpoint"), url, arena),
         .token_endpoint = endpoint(cw_json_peek_text(root, "token_endpoint"), url, arena),
@@ -179,14 +232,26 @@ enum cw_code cw_discovery_parse(struct cw_span body, const char *base, struct cw
         .registration_endpoint = endpoint(cw_json_peek_text(root, "registration_endpoint"), url, arena),
         .management_endpoint = endpoint(cw_json_peek_text(root, "management_endpoint"), url, arena),
         .jwks_uri = endpoint(cw_json_peek_text(root, "jwks_uri"), url, arena),
+        .userinfo_endpoint = endpoint(cw_json_peek_text(root, "userinfo_endpoint"), url, arena),
     };
+    bool kept = read_associated(json_object_get(root, "associated_endpoints"), url, arena, &d) &&
+                read_scopes(json_object_get(root, "scopes_supported"), arena, &d);
     cw_url_free(url);
     read_lists(root, &d);
-    rc = read_scopes(json_object_get(root, "scopes_supported"), arena, &d) ? check(&d, err) : oom(err);
+    if (from.ours) {
+        read_found(root, &d);
+    }
+    rc = kept ? check(&d, err) : oom(err);
     if (rc == CW_OK) {
-        *ret_discovery = d;
+        *ret = d;
     }
     return rc;
+}
+
+enum cw_code cw_discovery_parse(struct cw_span body, const char *base, struct cw_arena *arena,
+                                struct cw_discovery *ret_discovery, struct cw_err *err)
+{
+    return parse(body, (struct from){ base, false }, arena, ret_discovery, err);
 }
 
 /* The first element of `list` whose member `name` is `value`. */
@@ -235,6 +300,7 @@ enum cw_code cw_discovery_parse_capability(struct cw_span body, const char *base
         .introspection_endpoint = oauth_uri(uris, "introspect", url, arena),
         .registration_endpoint = oauth_uri(uris, "register", url, arena),
         .management_endpoint = oauth_uri(uris, "manage", url, arena),
+        .userinfo_endpoint = "",
     };
     cw_url_free(url);
     rc = check(&d, err);
@@ -244,119 +310,95 @@ enum cw_code cw_discovery_parse_capability(struct cw_span body, const char *base
     return rc;
 }
 
-struct try {
-    const char *url;
-    const char *accept;
-    size_t body_max;
-    enum cw_discovery_found found;
-};
+/* --- kept --- */
 
-static enum cw_code one_try(struct cw_http *http, const struct try *try, const char *base, struct cw_arena *arena,
-                            struct cw_discovery *ret, struct cw_err *err)
+static void emit_list(struct cw_jsonw *w, const char *key, const char *const *names, size_t count, unsigned bits)
 {
-    struct cw_http_response response;
-    cw_http_response_init(&response);
-    struct cw_http_request request = { .url = try->url, .accept = try->accept, .body_max = try->body_max,
-                                       .redirects = CW_REDIRECTS_MAX };
-    enum cw_code rc = cw_http_perform(http, &request, &response, err);
-    if (rc == CW_OK && response.status != 200) {
-        rc = cw_err_sys(err, CW_E_UPSTREAM, (int)response.status, "discovery", "answered with status %ld", response.status);
-    }
-    if (rc == CW_OK) {
-        struct cw_span body = cw_str_span(&response.body);
-        rc = try->found == CW_FOUND_CAPABILITY ? cw_discovery_parse_capability(body, base, arena, ret, err)
-                                               : cw_discovery_parse(body, base, arena, ret, err);
-    }
-    if (rc == CW_OK) {
-        ret->found = try->found;
-    }
-    cw_http_response_release(&response);
-    return rc;
-}
-
-/* Another document of the same host cannot be had either. */
-static bool is_hopeless(enum cw_code rc)
-{
-    return rc == CW_E_BLOCKED || rc == CW_E_UNAVAILABLE || rc == CW_E_TIMEOUT || rc == CW_E_OOM;
-}
-
-static enum cw_code make_tries(const struct cw_url *base, struct cw_str text[3], struct try tries[3], struct cw_err *err)
-{
-    static const char well_known[] = ".well-known/smart-configuration";
-    (void)cw_str_addf(&text[0], "%s%s", cw_url_text(base), well_known);
-    (void)cw_url_origin(base, &text[1]);
-    (void)cw_str_addf(&text[1], "/%s", well_known);
-    (void)cw_str_addf(&text[2], "%smetadata", cw_url_text(base));
-    for (unsigned i = 0; i < 3; i++) {
-        if (cw_str_code(&text[i]) == CW_E_OOM) {
-            return oom(err);
-        }
-        if (cw_str_code(&text[i]) != CW_OK) {
-            return cw_err_set(err, CW_E_SYNTAX, "discovery", "the base is too long");
+    cw_jsonw_key(w, key);
+    cw_jsonw_open_array(w);
+    for (size_t i = 0; i < count; i++) {
+        if ((bits & 1u << i) != 0) {
+            cw_jsonw_text(w, cw_span_cstr(names[i]));
         }
     }
-    tries[0] = (struct try){ cw_str_cstr(&text[0]), NULL, CW_DISCOVERY_MAX, CW_FOUND_WELL_KNOWN };
-    tries[1] = (struct try){ cw_str_cstr(&text[1]), NULL, CW_DISCOVERY_MAX, CW_FOUND_ORIGIN };
-    tries[2] = (struct try){ cw_str_cstr(&text[2]), "application/fhir+json", CW_CAPABILITY_MAX, CW_FOUND_CAPABILITY };
-    return CW_OK;
+    cw_jsonw_close_array(w);
 }
 
-static enum cw_code try_and_tell(const struct cw_discovery_search *search, const struct try *try, struct cw_discovery *ret,
-                                 struct cw_err *err)
+static void emit_methods(struct cw_jsonw *w, const struct cw_discovery *d)
 {
-    struct cw_err why = { .code = CW_OK };
-    enum cw_code rc = one_try(search->http, try, search->base, search->arena, ret, &why);
-    if (search->told != NULL) {
-        search->told(search->arg, try->url, rc, &why);
+    const char *methods[CW_AUTH_KEY_JWT + 1] = { "" };
+    const char *algs[CW_ALG__COUNT];
+    for (unsigned m = CW_AUTH_NONE; m <= CW_AUTH_KEY_JWT; m++) {
+        methods[m] = cw_auth_method_name((enum cw_auth_method)m);
     }
-    if (rc != CW_OK && err != NULL) {
-        *err = why;
+    for (unsigned alg = 0; alg < CW_ALG__COUNT; alg++) {
+        algs[alg] = cw_jose_alg_name((enum cw_jose_alg)alg);
     }
-    return rc;
+    emit_list(w, "token_endpoint_auth_methods_supported", methods, CW_ARRAY_LEN(methods), d->auth_methods);
+    emit_list(w, "token_endpoint_auth_signing_alg_values_supported", algs, CW_ARRAY_LEN(algs), d->auth_algs);
+    if (d->pkce_told) {
+        static const char *const s256[] = { "S256" };
+        emit_list(w, "code_challenge_methods_supported", s256, 1, d->pkce_s256 ? 1 : 0);
+    }
 }
 
-enum cw_code cw_smart_discover(struct cw_http *http, const char *base, struct cw_arena *arena,
-                               struct cw_discovery *ret_discovery, struct cw_err *err)
+static void emit_texts(struct cw_jsonw *w, const struct cw_discovery *d)
 {
-    const struct cw_discovery_search search = { .http = http, .base = base, .arena = arena };
-    return cw_smart_discover_told(&search, ret_discovery, err);
-}
-
-enum cw_code cw_smart_discover_told(const struct cw_discovery_search *search, struct cw_discovery *ret_discovery,
-                                    struct cw_err *err)
-{
-    struct cw_url *url = NULL;
-    struct cw_str text[3];
-    struct try tries[3];
-    for (unsigned i = 0; i < 3; i++) {
-        cw_str_init(&text[i], CW_LINK_MAX);
-    }
-    enum cw_code rc = parse_base(search->base, &url, err);
-    if (rc == CW_OK) {
-        rc = make_tries(url, text, tries, err);
-    }
-    bool tried = false;
-    for (unsigned i = 0; rc == CW_OK && i < 3; i++) {
-        if (i == 1 && strcmp(tries[0].url, tries[1].url) == 0) {
-            continue;
+    const struct {
+        const char *key, *text;
+    } rows[] = {
+        { "issuer", d->issuer },
+        { "authorization_endpoint", d->authorization_endpoint },
+        { "token_endpoint", d->token_endpoint },
+        { "revocation_endpoint", d->revocation_endpoint },
+        { "introspection_endpoint", d->introspection_endpoint },
+        { "registration_endpoint", d->registration_endpoint },
+        { "management_endpoint", d->management_endpoint },
+        { "jwks_uri", d->jwks_uri },
+        { "userinfo_endpoint", d->userinfo_endpoint },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        if (rows[i].text[0] != '\0') {
+            cw_jsonw_key_cstr(w, rows[i].key, rows[i].text);
         }
-        rc = try_and_tell(search, &tries[i], ret_discovery, err);
-        if (rc == CW_OK || is_hopeless(rc)) {
-            tried = false;
-            break;
-        }
-        tried = true;
-        rc = CW_OK;
     }
-    if (tried) {
-        rc = cw_err_set(err, CW_E_UPSTREAM, "discovery", "no SMART configuration at the base, its origin or in /metadata");
-    }
-    for (unsigned i = 0; i < 3; i++) {
-        cw_str_release(&text[i]);
-    }
-    cw_url_free(url);
-    return rc;
 }
+
+enum cw_code cw_discovery_emit(const struct cw_discovery *d, struct cw_str *out)
+{
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, out);
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key_cstr(&w, FOUND_AT, cw_discovery_found_name(d->found));
+    emit_texts(&w, d);
+    emit_methods(&w, d);
+    emit_list(&w, "capabilities", capability_names, CW_ARRAY_LEN(capability_names), d->capabilities);
+    cw_jsonw_key_bool(&w, "authorization_response_iss_parameter_supported", d->iss_parameter);
+    cw_jsonw_key(&w, "associated_endpoints");
+    cw_jsonw_open_array(&w);
+    for (size_t i = 0; i < d->associated_count; i++) {
+        cw_jsonw_open_object(&w);
+        cw_jsonw_key_cstr(&w, "url", d->associated[i]);
+        cw_jsonw_close_object(&w);
+    }
+    cw_jsonw_close_array(&w);
+    cw_jsonw_key(&w, "scopes_supported");
+    cw_jsonw_open_array(&w);
+    for (size_t i = 0; i < d->scope_count; i++) {
+        cw_jsonw_text(&w, d->scopes[i]);
+    }
+    cw_jsonw_close_array(&w);
+    cw_jsonw_close_object(&w);
+    return cw_jsonw_end(&w);
+}
+
+enum cw_code cw_discovery_stored(struct cw_span text, const char *base, struct cw_arena *arena,
+                                 struct cw_discovery *ret_discovery, struct cw_err *err)
+{
+    return parse(text, (struct from){ base, true }, arena, ret_discovery, err);
+}
+
+/* --- hosts --- */
 
 static bool same_host(const char *a, const char *b)
 {

@@ -17,6 +17,8 @@ struct cw_pinned cw_pinned_of(const struct cw_discovery *discovery, const char *
         .revocation_endpoint = discovery->revocation_endpoint,
         .jwks_uri = discovery->jwks_uri,
         .registration_endpoint = discovery->registration_endpoint,
+        .userinfo_endpoint = discovery->userinfo_endpoint,
+        .management_endpoint = discovery->management_endpoint,
         .profile = profile,
         .profile_why = "",
         .auth_methods = discovery->auth_methods,
@@ -48,6 +50,7 @@ enum cw_code cw_pinned_emit(const struct cw_pinned *pinned, struct cw_str *out)
     cw_jsonw_key_cstr(&w, "jwks_uri", pinned->jwks_uri);
     cw_jsonw_key_cstr(&w, "userinfo_endpoint", some(pinned->userinfo_endpoint));
     cw_jsonw_key_cstr(&w, "registration_endpoint", some(pinned->registration_endpoint));
+    cw_jsonw_key_cstr(&w, "management_endpoint", some(pinned->management_endpoint));
     cw_jsonw_key_cstr(&w, "profile", pinned->profile);
     cw_jsonw_key_cstr(&w, "profile_why", some(pinned->profile_why));
     cw_jsonw_key_int(&w, "auth_methods", pinned->auth_methods);
@@ -80,6 +83,7 @@ enum cw_code cw_pinned_parse(struct cw_span text, struct cw_arena *arena, struct
         .jwks_uri = member(root, "jwks_uri", arena),
         .userinfo_endpoint = member(root, "userinfo_endpoint", arena),
         .registration_endpoint = member(root, "registration_endpoint", arena),
+        .management_endpoint = member(root, "management_endpoint", arena),
         .profile = member(root, "profile", arena),
         .profile_why = member(root, "profile_why", arena),
         .auth_methods = (unsigned)json_integer_value(json_object_get(root, "auth_methods")),
@@ -88,7 +92,7 @@ enum cw_code cw_pinned_parse(struct cw_span text, struct cw_arena *arena, struct
     };
     if (pinned.base == NULL || pinned.issuer == NULL || pinned.authorization_endpoint == NULL ||
         pinned.token_endpoint == NULL || pinned.revocation_endpoint == NULL || pinned.jwks_uri == NULL ||
-        pinned.userinfo_endpoint == NULL || pinned.registration_endpoint == NULL || pinned.profile == NULL || pinned.profile_why == NULL) {
+        pinned.userinfo_endpoint == NULL || pinned.registration_endpoint == NULL || pinned.management_endpoint == NULL || pinned.profile == NULL || pinned.profile_why == NULL) {
         return cw_err_set(err, CW_E_OOM, "pinned", "out of memory");
     }
     if (pinned.base[0] == '\0' || pinned.token_endpoint[0] == '\0') {

@@ -26,6 +26,7 @@ struct cw_pinned {
     const char *jwks_uri;
     const char *userinfo_endpoint;
     const char *registration_endpoint;  /* dynamic registration */
+    const char *management_endpoint;    /* where patients take access back at the portal */
     const char *profile;                /* vendor profile */
     const char *profile_why;            /* cw_profile_why_name: why this one */
     unsigned auth_methods;              /* 1u << enum cw_auth_method, as advertised; 0: not told */

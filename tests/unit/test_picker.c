@@ -23,7 +23,7 @@
 #define COOKIE "__Host-cw_browser="
 #define FORM "application/x-www-form-urlencoded"
 
-enum { GOOD, DOWN, UNREGISTERED, PRODUCTION, SOURCES };
+enum { GOOD, DOWN, KEPT, OLD, SOFT, UNREGISTERED, PRODUCTION, SOURCES }; /* up to SOFT with a registration */
 
 static struct cw_test_db test;
 static struct cw_picker app;
@@ -98,7 +98,7 @@ static void registration(struct cw_span host)
 {
     struct cw_err err = { .code = CW_OK };
     struct cw_registration_id id;
-    for (int at = GOOD; at <= DOWN; at++) {
+    for (int at = GOOD; at <= SOFT; at++) {
         const struct cw_registration wanted = { .environment = CW_ENV_SANDBOX, .source = sources[at],
                                                 .client_id = CW_SPAN("our-client"), .method = CW_AUTH_NONE,
                                                 .hosts = &host, .host_count = 1 };
@@ -123,7 +123,29 @@ static char *smart_configuration(void *arg, const struct script_request *request
     return text;
 }
 
+#define ISS "\"authorization_response_iss_parameter_supported\":true"
+/* Says everything, once. */
+static char *whole_configuration(void *arg, const struct script_request *request, int *ret_status)
+{
+    char *text = smart_configuration(arg, request, ret_status);
+    char *more = NULL;
+    if (asprintf(&more, "{" ISS ",\"scopes_supported\":[\"patient/Patient.r\",\"patient/Observation.s\"],"
+                 "\"token_endpoint_auth_methods_supported\":[\"none\"],%s", text + 1) < 0) {
+        abort();
+    }
+    free(text);
+    return more;
+}
+
 static const struct script_answer script[] = {
+    { .path = "/kept/.well-known/smart-configuration", .make = whole_configuration, .headers = "ETag: \"v1\"\r\n" },
+    { .path = "/kept/.well-known/smart-configuration", .status = 304, .body = "" },
+    { .path = "/kept/.well-known/smart-configuration", .keep = true, .status = 503, .body = "away" },
+    { .path = "/old/.well-known/smart-configuration", .keep = true, .make = smart_configuration },
+    { .path = "/old/metadata", .keep = true, .body = "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"3.0.2\"}" },
+    { .path = "/soft/.well-known/smart-configuration", .keep = true, .make = smart_configuration },
+    { .path = "/soft/metadata", .keep = true,
+      .body = "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"4.0.1\",\"software\":{\"name\":\"Epic\",\"version\":\"1\"}}" },
     { .path = "/good/.well-known/smart-configuration", .keep = true, .make = smart_configuration },
     { .path = "/unreg/.well-known/smart-configuration", .keep = true, .make = smart_configuration },
     { .keep = true, .status = 503, .body = "away" },
@@ -138,6 +160,9 @@ static void fill(void)
     must(cw_org_create(&app.model, &operator, CW_SPAN("Care <Compass>"), CW_ENV_SANDBOX, &org, &err), &err, "org");
     import(GOOD, CW_ENV_SANDBOX, "Lakeside & Sons Hospital", script_server_url(hospital, "/good"));
     import(DOWN, CW_ENV_SANDBOX, "Lakeside Clinic", script_server_url(hospital, "/down"));
+    import(KEPT, CW_ENV_SANDBOX, "Keeper", script_server_url(hospital, "/kept"));
+    import(OLD, CW_ENV_SANDBOX, "Elder", script_server_url(hospital, "/old"));
+    import(SOFT, CW_ENV_SANDBOX, "Softie", script_server_url(hospital, "/soft"));
     import(UNREGISTERED, CW_ENV_SANDBOX, "Unregistered House", script_server_url(hospital, "/unreg"));
     import(PRODUCTION, CW_ENV_PRODUCTION, "Lakeside Production", "https://real.example/fhir");
     registration(cw_span_cstr(host));
@@ -357,6 +382,92 @@ START_TEST(what_cannot_start_says_why)
 }
 END_TEST
 
+/* A browser that has just opened a Session and chooses a source: where it is sent. */
+static const char *choose(int source)
+{
+    new_session((struct cw_session_new){ .expires_in_s = 1800 });
+    expect(200, "GET", "", NULL, NULL);
+    return press("/start", ids[source]);
+}
+
+static int64_t asked(const char *path)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < script_server_count(hospital); i++) {
+        count += strcmp(script_server_request(hospital, i)->target, path) == 0 ? 1 : 0;
+    }
+    return count;
+}
+
+/* Rules 1.4, and what a server said once is all there while it is down: RFC 9207's flag, scopes, methods. */
+START_TEST(rules_1_4_a_discovery_is_kept)
+{
+#define WELL_KNOWN "/kept/.well-known/smart-configuration"
+    static const struct {
+        int64_t shift_us;
+        int64_t asked;  /* in all, after this start */
+        bool leaves;
+    } rows[] = {
+        { 0, 1, true },
+        { 59 * CW_MINUTE_US, 1, true },                    /* fresh */
+        { 61 * CW_MINUTE_US, 2, true },                    /* 304 */
+        { 119 * CW_MINUTE_US, 2, true },
+        { 122 * CW_MINUTE_US, 3, true },                   /* 503: the kept one */
+        { 131 * CW_MINUTE_US, 3, true },                   /* not asked again so soon */
+        { 133 * CW_MINUTE_US, 4, true },
+        { 61 * CW_MINUTE_US + 29 * CW_DAY_US, 5, true },
+        { 62 * CW_MINUTE_US + 30 * CW_DAY_US, 6, false },  /* too old */
+    };
+    const char *authorize = script_server_url(hospital, "/authorize?");
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        cw_clock_shift_us(rows[i].shift_us);
+        const char *location = choose(KEPT);
+        bool left = strncmp(location, authorize, strlen(authorize)) == 0;
+        ck_assert_msg(left == rows[i].leaves, "row %zu: %s", i, location);
+        ck_assert_msg(asked(WELL_KNOWN) == rows[i].asked, "row %zu: %d", i, (int)asked(WELL_KNOWN));
+        ck_assert_msg(!left || strstr(location, "patient%2FPatient.r%20patient%2FObservation.s") != NULL, "row %zu: %s", i, location);
+        int64_t flagged = cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"iss_parameter\":true%'");
+        ck_assert_int_eq(flagged, (int64_t)i + (left ? 1 : 0));
+    }
+    cw_clock_shift_us(0);
+    for (size_t i = 0, seen = 0; i < script_server_count(hospital); i++) {
+        const struct script_request *request = script_server_request(hospital, i);
+        const char *etag = script_request_header(request, "If-None-Match");
+        if (strcmp(request->target, WELL_KNOWN) == 0) {
+            ck_assert_msg(seen++ == 0 ? etag == NULL : strcmp(etag, "\"v1\"") == 0, "request %zu", i);
+        }
+    }
+}
+END_TEST
+
+/* Rules 1.1.7. */
+START_TEST(rules_1_1_7_only_r4)
+{
+    char result[512];
+    snprintf(result, sizeof result, "%s", choose(OLD));
+    expect(200, "GET", result + strlen(base), NULL, "in a form that we cannot read");
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE failure_code = 'fhir_version_unsupported'"), 1);
+    choose(OLD);
+    ck_assert_int_eq(asked("/old/metadata"), 1); /* once */
+}
+END_TEST
+
+/* Rules 0: chosen by what the CapabilityStatement says, unless the operator says otherwise; the reason is kept. */
+START_TEST(rules_0_the_profile_and_its_reason)
+{
+    struct cw_err err = { .code = CW_OK };
+    const char *location = choose(SOFT);
+    ck_assert_ptr_nonnull(strstr(location, "scope=openid%20fhirUser%20launch%2Fpatient%20offline_access&"));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"profile\":\"epic\",\"profile_why\":\"software\"%'"), 1);
+    must(cw_source_set_profile(&app.model, &operator, sources[SOFT], CW_SPAN("quest"), &err), &err, "profile");
+    location = choose(SOFT);
+    ck_assert_ptr_nonnull(strstr(location, "scope=offline_access%20launch%2Fpatient%20patient%2F%2A.read&"));
+    ck_assert_ptr_null(strstr(location, "aud="));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"profile\":\"quest\",\"profile_why\":\"operator\"%'"), 1);
+    ck_assert_int_eq(asked("/soft/metadata"), 1);
+}
+END_TEST
+
 START_TEST(unknown_sources_are_refused)
 {
     new_session((struct cw_session_new){ .expires_in_s = 1800 });
@@ -550,6 +661,9 @@ static Suite *picker_suite(void)
     tcase_add_test(tcase, a_start_leaves_for_the_portal);
     tcase_add_test(tcase, forms_belong_to_session_and_browser);
     tcase_add_test(tcase, what_cannot_start_says_why);
+    tcase_add_test(tcase, rules_1_4_a_discovery_is_kept);
+    tcase_add_test(tcase, rules_1_1_7_only_r4);
+    tcase_add_test(tcase, rules_0_the_profile_and_its_reason);
     tcase_add_test(tcase, unknown_sources_are_refused);
     tcase_add_test(tcase, at_most_ten_attempts_are_open);
     tcase_add_test(tcase, a_connection_says_what_it_lacks);

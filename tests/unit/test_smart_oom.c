@@ -44,6 +44,21 @@ static enum cw_code discovery(void)
                               "https://h/fhir", arena, &d, NULL);
 }
 
+static enum cw_code kept(void)
+{
+    static const struct cw_span scopes[] = { CW_SPAN("openid") };
+    static const char *const others[] = { "https://b/" };
+    const struct cw_discovery d = { .issuer = "i", .authorization_endpoint = "https://a/", .token_endpoint = "https://t/",
+                                    .revocation_endpoint = "", .introspection_endpoint = "", .registration_endpoint = "",
+                                    .management_endpoint = "", .jwks_uri = "https://k/", .userinfo_endpoint = "",
+                                    .associated = others, .associated_count = 1, .scopes = scopes, .scope_count = 1 };
+    struct cw_discovery again;
+    CW_AUTO_STR text;
+    cw_str_init(&text, CW_DISCOVERY_MAX);
+    enum cw_code rc = cw_discovery_emit(&d, &text);
+    return rc == CW_OK ? cw_discovery_stored(cw_str_span(&text), "https://h/fhir", arena, &again, NULL) : rc;
+}
+
 static enum cw_code token(void)
 {
     CW_AUTO_GRANT grant;
@@ -96,6 +111,7 @@ START_TEST(every_allocation)
     ck_assert_ptr_nonnull(arena);
     ck_assert_ptr_nonnull(cw_arena_alloc(arena, 1)); /* the first block stays through every clear */
     walk(discovery, "discovery");
+    walk(kept, "kept");
     walk(token, "token");
     walk(pinned, "pinned");
     walk(scopes, "scopes");
