@@ -15,6 +15,7 @@
 #include "fhir/plan.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "smart/authorize.h"
 #include "smart/client.h"
 #include "smart/pinned.h"
 #include "smart/scope.h"
@@ -187,6 +188,17 @@ static enum cw_callback_end find_and_consume(struct run *run, struct cw_arena *s
     }
 }
 
+/* What this answer teaches about the next request to the endpoint (model/lesson.h). The attempt ends as it does whether it can be kept or not. */
+static void learn(struct run *run, enum cw_lesson lesson)
+{
+    struct cw_err err = { .code = CW_OK };
+    const struct cw_endpoint_try tried = { .endpoint = run->attempt.endpoint, .registration = run->attempt.registration,
+                                           .scope_step = run->pinned.scope_step, .aud_toggled = run->pinned.aud_toggled };
+    if (cw_endpoint_learn(&run->app->model, &tried, lesson, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "callback.lesson", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&err));
+    }
+}
+
 /* Everything that can be judged without the network; NULL when the code may be exchanged. */
 static const char *judge_answer(struct run *run, struct cw_span *ret_words)
 {
@@ -201,6 +213,10 @@ static const char *judge_answer(struct run *run, struct cw_span *ret_words)
     if (input->error.ptr != NULL) {
         (void)cw_err_set(run->err, CW_E_UPSTREAM, "callback", "the portal redirected with an error");
         *ret_words = words_of(run, input->error, input->error_text);
+        enum cw_lesson lesson;
+        if (cw_authorize_lesson(input->error, input->error_text, &lesson)) {
+            learn(run, lesson);
+        }
         return cw_callback_portal_failure(input->error);
     }
     if (input->code.len == 0) {
@@ -232,6 +248,11 @@ static const char *exchange(struct run *run, struct cw_span *ret_words)
             cw_log(CW_LOG_INFO, "callback.token_type_assumed", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
         }
         return NULL;
+    }
+    struct cw_err ignored = { .code = CW_OK };
+    if (outcome == CW_TOKEN_BAD_ANSWER && /* 404, 405 or HTML: the endpoint may have moved */
+        cw_endpoint_distrust(&run->app->model, run->attempt.endpoint, &ignored) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "callback.distrust", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&ignored));
     }
     *ret_words = words_of(run, cw_span_cstr(run->grant.error), cw_str_span(&run->grant.error_text));
     return cw_callback_token_failure(outcome);
@@ -292,6 +313,7 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
     cw_callback_register(&this, &run->registered);
     enum cw_code rc = store(run, obtained_us);
     if (rc == CW_OK) {
+        learn(run, CW_LESSON_WORKED);
         cw_log(CW_LOG_INFO, "callback.connected", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
         ret->end = CW_CALLBACK_CONNECTED;
         return;

@@ -250,7 +250,7 @@ static const struct ctl_option add_options[] = {
     { "--client-id", "ID", false, "as the vendor gave it; required" },
     { "--auth", "METHOD", false, "none, client_secret_basic, client_secret_post or private_key_jwt; required" },
     { "--secret-file", "FILE", false, "the client secret" },
-    { "--scopes", "TEXT", false, "to ask for; by profile and discovery when left out" },
+    { "--scopes", "TEXT", false, "to ask for, or v1 or v2 alone for the SMART version that the app is registered for; by profile and discovery when left out" },
     { "--profile", "NAME", false, "vendor profile to use instead of the detected one" },
     { "--slug", "TEXT", false, "last part of the redirect URI; made up when left out" },
     { "--env", "sandbox|production", false, "with --vendor; sandbox when left out" },

@@ -20,6 +20,7 @@
 #include "model/org.h"
 #include "model/source.h"
 #include "os/config.h"
+#include "smart/profile.h"
 
 /* STORE is the model without a look at the keys. */
 enum ctl_need { CTL_NEED_NOTHING, CTL_NEED_CONFIG, CTL_NEED_STORE, CTL_NEED_MODEL };
@@ -67,6 +68,7 @@ extern const struct ctl_command ctl_keyring_commands[];
 extern const struct ctl_command ctl_org_commands[];
 extern const struct ctl_command ctl_key_commands[];
 extern const struct ctl_command ctl_source_commands[];
+extern const struct ctl_command ctl_source_profile_commands[];
 extern const struct ctl_command ctl_client_commands[];
 extern const struct ctl_command ctl_pull_commands[];
 extern const struct ctl_command ctl_doctor_commands[];
@@ -92,6 +94,10 @@ enum cw_code ctl_org(struct ctl *ctl, struct cw_org *ret, struct cw_err *err);
 
 /* A source by fhirsrc_ id or FHIR base URL, in --env or whichever environment has it. */
 enum cw_code ctl_source(struct ctl *ctl, const char *id_or_url, struct cw_source *ret, struct cw_err *err);
+
+/* The vendor profile of a source by all that is stored, and why. The caller frees *ret_profiles, which the choice borrows from. */
+enum cw_code ctl_profile_of(struct ctl *ctl, const struct cw_source *source, struct cw_profiles **ret_profiles,
+                            struct cw_profile_choice *ret_choice, struct cw_err *err);
 
 /* The required --patient, and its organization. */
 enum cw_code ctl_patient_of(struct ctl *ctl, struct cw_org *ret_org, struct cw_span *ret_patient, struct cw_err *err);

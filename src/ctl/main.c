@@ -20,6 +20,7 @@ static const struct ctl_command *const tables[] = {
     ctl_config_commands, ctl_keyring_commands, ctl_org_commands,     ctl_key_commands,    ctl_source_commands,
     ctl_client_commands, ctl_pull_commands,    ctl_attempt_commands, ctl_doctor_commands,
     ctl_signing_key_commands, ctl_status_commands,
+    ctl_source_profile_commands,
 };
 
 static void print_usage(FILE *out, const struct ctl_command *command)

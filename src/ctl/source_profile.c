@@ -93,12 +93,12 @@ enum cw_code ctl_profile_of(struct ctl *ctl, const struct cw_source *source, str
 
 static struct cw_span time_text(struct ctl *ctl, int64_t us)
 {
-    CW_AUTO_STR text;
-    cw_str_init(&text, 64);
-    if (us == 0 || cw_time_emit(us, &text) != CW_OK) {
+    char text[CW_TIME_TEXT];
+    if (us == 0) {
         return (struct cw_span){ NULL, 0 };
     }
-    return cw_arena_span(ctl->arena, cw_str_span(&text));
+    cw_time_emit(us, text);
+    return cw_arena_span(ctl->arena, cw_span_cstr(text));
 }
 
 static enum cw_code add_lessons(struct facts *facts, const struct cw_source *source, struct cw_err *err)

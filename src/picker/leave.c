@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From a chosen source to the URL of its sign-in: read what we know of it, ask its server where patients sign in now, choose our
- * registration, build scopes, state and URL; then write the attempt with all of it pinned. Whatever stands in the way becomes the attempt's
+ * From a chosen source to the request of its sign-in: read what we know of it, ask its server where patients sign in now, choose our
+ * registration, build scopes, state and request; then write the attempt with all of it pinned. Whatever stands in the way becomes the attempt's
  * failure code, so that nothing ends silently.
  */
 #include "config.h"
@@ -14,7 +14,6 @@
 #include "net/url.h"
 #include "os/log.h"
 #include "os/sys.h"
-#include "smart/authorize.h"
 #include "smart/pinned.h"
 #include "smart/scope.h"
 #include "vault/token.h"
@@ -25,6 +24,7 @@ struct plan {
     struct cw_leave *leave;
     struct cw_known known;
     struct cw_registration registration;
+    struct cw_endpoint_try steps; /* what this endpoint has taught about the request */
     struct cw_profile_choice choice;
     const struct cw_profile *profile; /* the one chosen */
     struct cw_str scopes, redirect_uri, pinned, state;
@@ -34,7 +34,7 @@ struct plan {
 
 void cw_leave_release(struct cw_leave *leave)
 {
-    cw_str_release(&leave->url);
+    cw_authorize_form_release(&leave->form);
 }
 
 static void plan_init(struct plan *plan, struct cw_visit *visit, struct cw_arena *arena, struct cw_leave *leave)
@@ -44,7 +44,7 @@ static void plan_init(struct plan *plan, struct cw_visit *visit, struct cw_arena
     cw_str_init(&plan->redirect_uri, CW_URL_MAX);
     cw_str_init(&plan->pinned, CW_PINNED_MAX);
     cw_str_init_secret(&plan->state, 512);
-    cw_str_init_secret(&leave->url, CW_AUTHORIZE_URL_MAX);
+    cw_authorize_form_init(&leave->form);
 }
 
 static void plan_release(struct plan *plan)
@@ -159,7 +159,7 @@ static enum cw_code choose_registration(struct plan *plan, struct cw_err *err)
     }
     drop_foreign_revocation(plan);
     choose_profile(plan);
-    return CW_OK;
+    return cw_endpoint_next_try(&plan->visit->app->model, plan->known.endpoint.id, plan->registration.id, &plan->steps, err);
 }
 
 /* --- the request --- */
@@ -173,8 +173,9 @@ static enum cw_code ask_scopes(struct plan *plan)
         count = plan->profile->type_count;
     }
     const struct cw_scope_wish wish = { .profile = plan->profile, .discovery = &plan->known.discovery,
-                                        .registered = plan->registration.scopes, .types = types, .type_count = count };
-    return cw_scope_request(&wish, &plan->scopes);
+                                        .registered = plan->registration.scopes, .types = types, .type_count = count,
+                                        .step = plan->steps.scope_step };
+    return cw_scope_climb(&wish, &plan->steps.scope_step, &plan->scopes);
 }
 
 static enum cw_code make_state(struct plan *plan, struct cw_err *err)
@@ -196,10 +197,12 @@ static enum cw_code pin(struct plan *plan)
 {
     struct cw_pinned pinned = cw_pinned_of(&plan->known.discovery, plan->known.base, plan->profile->name);
     pinned.profile_why = cw_profile_why_name(plan->choice.why);
+    pinned.scope_step = plan->steps.scope_step;
+    pinned.aud_toggled = plan->steps.aud_toggled;
     return cw_pinned_emit(&pinned, &plan->pinned);
 }
 
-static enum cw_code build_url(struct plan *plan, struct cw_err *err)
+static enum cw_code build_request(struct plan *plan, struct cw_err *err)
 {
     bool nonce = plan->profile->send_nonce && cw_scope_has(cw_str_span(&plan->scopes), CW_SPAN("openid"));
     enum cw_code rc = cw_pkce_verifier(&plan->verifier);
@@ -217,10 +220,12 @@ static enum cw_code build_url(struct plan *plan, struct cw_err *err)
         .scope = cw_str_span(&plan->scopes),
         .state = cw_str_span(&plan->state),
         .aud = plan->known.endpoint.url,
+        .aud_toggled = plan->steps.aud_toggled,
         .verifier = cw_secret_span(&plan->verifier),
         .nonce = cw_secret_span(&plan->nonce),
     };
-    return cw_smart_authorize_url(&authorize, &plan->leave->url, err);
+    bool post = (plan->known.discovery.capabilities & CW_CAP_AUTHORIZE_POST) != 0;
+    return cw_smart_authorize_form(&authorize, post, &plan->leave->form, err);
 }
 
 static enum cw_code build(struct plan *plan, struct cw_err *err)
@@ -238,7 +243,7 @@ static enum cw_code build(struct plan *plan, struct cw_err *err)
         return cw_err_set(err, rc, "picker.leave", "scopes or pinned endpoints could not be written");
     }
     rc = make_state(plan, err);
-    return rc == CW_OK ? build_url(plan, err) : rc;
+    return rc == CW_OK ? build_request(plan, err) : rc;
 }
 
 /* --- the attempt --- */

@@ -118,6 +118,17 @@ void cw_picker_render(struct cw_request *request, struct cw_reply *reply, int st
     allow_forms(request, reply);
 }
 
+void cw_picker_forms_to(struct cw_request *request, struct cw_reply *reply, const char *action)
+{
+    CW_AUTO_STR sources;
+    cw_str_init(&sources, CW_URL_MAX + 64);
+    (void)!cw_return_form_action(cw_span_cstr(action), &sources);
+    (void)cw_str_add_cstr(&sources, app_of(request)->secure ? " https:" : " https: http:");
+    if (cw_str_code(&sources) == CW_OK) {
+        cw_reply_form_action(reply, cw_str_cstr(&sources));
+    }
+}
+
 void cw_picker_notice(struct cw_request *request, struct cw_reply *reply, const struct cw_notice *notice)
 {
     const char *language = cw_picker_language(request, reply);

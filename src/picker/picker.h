@@ -10,6 +10,7 @@
 #include "model/attempt.h"
 #include "net/http.h"
 #include "os/config.h"
+#include "smart/authorize.h"
 #include "smart/discovery.h"
 #include "smart/profile.h"
 #include "web/browser.h"
@@ -54,6 +55,8 @@ const char *cw_picker_text(struct cw_request *request, const char *language, con
 /* Renders and sets status and policy. */
 void cw_picker_render(struct cw_request *request, struct cw_reply *reply, int status, const char *template,
                       const char *language, const struct cw_page *page);
+/* After cw_picker_render, for a page whose only form goes to `action`, an absolute URL: its origin, and https for where the portal redirects on. */
+void cw_picker_forms_to(struct cw_request *request, struct cw_reply *reply, const char *action);
 /* A plain page of "<key>_title" and "<key>_text" with an optional next step. */
 struct cw_notice {
     int status;
@@ -100,17 +103,17 @@ struct cw_known {
 enum cw_code cw_leave_discover(struct cw_visit *visit, struct cw_http *http, struct cw_arena *arena, struct cw_known *known,
                                struct cw_err *err) CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
 
-/* --- leave.c: from a source to the URL of its sign-in. Asks the network, so no database connection is held meanwhile. --- */
+/* --- leave.c: from a source to the request of its sign-in. Asks the network, so no database connection is held meanwhile. --- */
 struct cw_leave {
     struct cw_source source;
     struct cw_span browser;
     struct cw_span language;
-    const char *failure;    /* NULL: `url` leads to the portal */
-    struct cw_str url;
+    const char *failure;    /* NULL: `form` leads to the portal */
+    struct cw_authorize_form form;
     struct cw_attempt_id attempt;
 };
 void cw_leave_release(struct cw_leave *leave) CW_NONNULL(1);
-/* Discovery, registration, scopes, state and URL; then the attempt, in one transaction, whether it can leave or not. CW_E_STATE, CW_E_LIMITED as
+/* Discovery, registration, scopes, state and request; then the attempt, in one transaction, whether it can leave or not. CW_E_STATE, CW_E_LIMITED as
  * cw_attempt_start; CW_E_UNAVAILABLE, CW_E_OOM. */
 enum cw_code cw_leave_prepare(struct cw_visit *visit, struct cw_http *http, struct cw_span consent_version,
                               struct cw_arena *arena, struct cw_leave *leave, struct cw_err *err)

@@ -62,11 +62,56 @@ static struct cw_span consent_version(struct cw_request *request, const char *la
                                                                        : (struct cw_span){ NULL, 0 };
 }
 
+/* One hidden field a parameter. False: no memory, or a body that is none of ours. */
+static bool add_fields(struct cw_request *request, struct cw_page *page, struct cw_span body)
+{
+    struct cw_arena *arena = cw_request_arena(request);
+    struct cw_span pair;
+    bool more = body.len > 0;
+    while (more) {
+        more = cw_span_cut(&body, '&', &pair);
+        struct cw_span name;
+        CW_AUTO_STR value;
+        cw_str_init_secret(&value, CW_AUTHORIZE_URL_MAX);
+        (void)cw_span_cut(&pair, '=', &name);
+        if (cw_percent_decode(pair, false, &value) != CW_OK) {
+            return false;
+        }
+        struct cw_page *field = cw_page_item(page, "fields");
+        cw_page_text(field, "field", cw_arena_span(arena, name));
+        cw_page_text(field, "value", cw_arena_span(arena, cw_str_span(&value)));
+    }
+    return true;
+}
+
+/* A request too long for a URL leaves as a form of its own page, by script or by a press. */
+static void leave_by_form(struct cw_request *request, struct cw_reply *reply, const struct cw_leave *leave)
+{
+    const char *language = cw_picker_language(request, reply);
+    struct cw_page *page = cw_picker_page(request, reply, language);
+    if (page == NULL) {
+        return;
+    }
+    cw_picker_source_values(request, page, &leave->source);
+    cw_page_cstr(page, "title", cw_picker_text(request, language, "direct.title", page));
+    cw_page_text(page, "action", cw_arena_span(cw_request_arena(request), cw_str_span(&leave->form.action)));
+    if (!add_fields(request, page, cw_str_span(&leave->form.body))) {
+        cw_reply_fault_code(reply, CW_E_OOM, NULL);
+        return;
+    }
+    cw_picker_render(request, reply, 200, "patient/leave", language, page);
+    cw_picker_forms_to(request, reply, cw_str_cstr(&leave->form.action));
+}
+
 static void go(struct cw_request *request, struct cw_reply *reply, const struct cw_leave *leave)
 {
     struct cw_visit *visit = cw_visit_of(request);
     if (leave->failure == NULL) {
-        cw_reply_see_other(reply, cw_str_cstr(&leave->url));
+        if (leave->form.body.len > 0) {
+            leave_by_form(request, reply, leave);
+        } else {
+            cw_reply_see_other(reply, cw_str_cstr(&leave->form.action));
+        }
         return;
     }
     cw_log(CW_LOG_WARNING, "picker.cannot_start", CW_ID("attempt", CW_PREFIX_ATTEMPT, leave->attempt),

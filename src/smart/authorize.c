@@ -63,8 +63,13 @@ static enum cw_code add_aud(const struct cw_authorize *a, struct cw_str *query)
     while (a->profile->aud_slash == CW_AUD_STRIP && cw_span_ends(text, CW_SPAN("/"))) {
         text.len--;
     }
+    bool slash = a->profile->aud_slash == CW_AUD_ADD || cw_span_ends(text, CW_SPAN("/"));
+    while (cw_span_ends(text, CW_SPAN("/")) && (a->aud_toggled || a->profile->aud_slash == CW_AUD_ADD)) {
+        text.len--;
+    }
+    slash = slash != a->aud_toggled;
     (void)cw_str_add_span(&aud, text);
-    if (a->profile->aud_slash == CW_AUD_ADD && !cw_span_ends(text, CW_SPAN("/"))) {
+    if (slash && !cw_span_ends(text, CW_SPAN("/"))) {
         (void)cw_str_add_char(&aud, '/');
     }
     enum cw_code rc = cw_str_code(&aud);
@@ -98,7 +103,8 @@ static enum cw_code add_parameters(const struct cw_authorize *a, struct cw_str *
     return cw_str_code(query);
 }
 
-enum cw_code cw_smart_authorize_url(const struct cw_authorize *authorize, struct cw_str *out, struct cw_err *err)
+/* The endpoint without fragment and query, and its own query as far as it is kept. */
+static enum cw_code take_apart(const struct cw_authorize *authorize, struct cw_span *ret_place, struct cw_str *kept, struct cw_err *err)
 {
     struct cw_url *checked = NULL;
     struct cw_span text = cw_span_cstr(authorize->authorization_endpoint);
@@ -113,19 +119,111 @@ enum cw_code cw_smart_authorize_url(const struct cw_authorize *authorize, struct
     if (authorize->profile->strip_authorize_slash && cw_span_ends(place, CW_SPAN("/"))) {
         place.len--;
     }
+    *ret_place = place;
+    keep_query(cw_span_from(text, mark + 1), kept);
+    return CW_OK;
+}
+
+static void join(struct cw_span place, const struct cw_str *kept, const struct cw_str *query, struct cw_str *url)
+{
+    (void)cw_str_add_span(url, place);
+    (void)cw_str_add_cstr(url, kept->len > 0 || query->len > 0 ? "?" : "");
+    (void)cw_str_add_span(url, cw_str_span(kept));
+    (void)cw_str_add_cstr(url, kept->len > 0 && query->len > 0 ? "&" : "");
+    (void)cw_str_add_span(url, cw_str_span(query));
+}
+
+void cw_authorize_form_init(struct cw_authorize_form *form)
+{
+    cw_str_init_secret(&form->action, CW_AUTHORIZE_URL_MAX);
+    cw_str_init_secret(&form->body, CW_AUTHORIZE_URL_MAX);
+}
+
+void cw_authorize_form_release(struct cw_authorize_form *form)
+{
+    cw_str_release(&form->action);
+    cw_str_release(&form->body);
+}
+
+static bool by_post(enum cw_authorize_via via, bool advertised, size_t url_len)
+{
+    return via == CW_VIA_POST || (via == CW_VIA_AUTO && advertised && url_len > CW_AUTHORIZE_GET_MAX);
+}
+
+enum cw_code cw_smart_authorize_form(const struct cw_authorize *authorize, bool post_advertised, struct cw_authorize_form *ret_form,
+                                     struct cw_err *err)
+{
+    struct cw_span place;
+    CW_AUTO_STR kept;
     CW_AUTO_STR query;
-    cw_str_init(&query, CW_AUTHORIZE_URL_MAX);
-    keep_query(cw_span_from(text, mark + 1), &query);
+    CW_AUTO_STR none;
+    cw_str_init(&kept, CW_AUTHORIZE_URL_MAX);
+    cw_str_init_secret(&query, CW_AUTHORIZE_URL_MAX);
+    cw_str_init(&none, 1);
+    enum cw_code rc = take_apart(authorize, &place, &kept, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
     rc = add_parameters(authorize, &query);
-    CW_AUTO_STR url;
-    cw_str_init(&url, CW_AUTHORIZE_URL_MAX);
-    (void)cw_str_add_span(&url, place);
-    (void)cw_str_add_char(&url, '?');
-    if (rc == CW_OK) {
-        rc = cw_str_add_span(&url, cw_str_span(&query));
+    bool post = by_post(authorize->profile->authorize_via, post_advertised, place.len + kept.len + query.len + 2);
+    cw_str_clear(&ret_form->action);
+    cw_str_clear(&ret_form->body);
+    join(place, &kept, post ? &none : &query, &ret_form->action);
+    if (post) {
+        (void)cw_str_add_span(&ret_form->body, cw_str_span(&query));
     }
+    rc = rc != CW_OK ? rc : cw_str_code(&kept) != CW_OK ? cw_str_code(&kept) : cw_str_code(&ret_form->action);
+    rc = rc != CW_OK ? rc : cw_str_code(&ret_form->body);
+    return rc == CW_OK ? rc : cw_err_set(err, rc, "authorize", "the authorization request cannot be built");
+}
+
+enum cw_code cw_smart_authorize_url(const struct cw_authorize *authorize, struct cw_str *out, struct cw_err *err)
+{
+    struct cw_profile by_get = *authorize->profile;
+    struct cw_authorize plain = *authorize;
+    struct cw_authorize_form form;
+    by_get.authorize_via = CW_VIA_GET;
+    plain.profile = &by_get;
+    cw_authorize_form_init(&form);
+    enum cw_code rc = cw_smart_authorize_form(&plain, false, &form, err);
     if (rc == CW_OK) {
-        rc = cw_str_add_span(out, cw_str_span(&url));
+        rc = cw_str_add_span(out, cw_str_span(&form.action));
     }
-    return rc == CW_OK ? rc : cw_err_set(err, rc, "authorize", "the authorization URL cannot be built");
+    cw_authorize_form_release(&form);
+    return rc;
+}
+
+/* ---- on the way back */
+
+/* "aud" or "audience" as a word of its own; "fraud" is none. */
+static bool speaks_of_aud(struct cw_span text)
+{
+    static const char *const words[] = { "aud", "audience" };
+    for (size_t at = 0; at < text.len;) {
+        size_t end = at;
+        while (end < text.len && ((text.ptr[end] | 0x20) >= 'a' && (text.ptr[end] | 0x20) <= 'z')) {
+            end++;
+        }
+        struct cw_span word = cw_span_of(text.ptr + at, end - at);
+        for (size_t i = 0; i < CW_ARRAY_LEN(words); i++) {
+            if (cw_span_eq_nocase(word, cw_span_cstr(words[i]))) {
+                return true;
+            }
+        }
+        at = end == at ? at + 1 : end;
+    }
+    return false;
+}
+
+bool cw_authorize_lesson(struct cw_span error, struct cw_span description, enum cw_lesson *ret_lesson)
+{
+    if (cw_span_eq_cstr(error, "invalid_scope")) {
+        *ret_lesson = CW_LESSON_SCOPE_REFUSED;
+        return true;
+    }
+    if (cw_span_eq_cstr(error, "invalid_request") && speaks_of_aud(description)) {
+        *ret_lesson = CW_LESSON_AUD_REFUSED;
+        return true;
+    }
+    return false;
 }

@@ -32,6 +32,8 @@ struct cw_pinned {
     unsigned auth_methods;              /* 1u << enum cw_auth_method, as advertised; 0: not told */
     unsigned auth_algs;                 /* 1u << enum cw_jose_alg for assertions; 0: not told */
     bool iss_parameter;                 /* RFC 9207: iss must come back */
+    unsigned scope_step;                /* of enum cw_scope_step: how the request was bent to what the endpoint has taught (model/lesson.h) */
+    bool aud_toggled;
 };
 
 /* Borrows the texts of discovery. `base` is cut of trailing slashes by cw_pinned_emit. */

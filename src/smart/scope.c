@@ -185,7 +185,9 @@ enum cw_code cw_scope_lost_types(struct cw_span asked, struct cw_span granted, c
 
 static void add_scope(const struct cw_scope_wish *wish, struct cw_span scope, struct cw_str *out)
 {
-    if (cw_scope_has(cw_span_cstr(wish->profile->scope_drop), scope) || cw_scope_has(cw_str_span(out), scope)) {
+    bool dropped = (wish->step >= CW_SCOPE_NO_FHIR_USER && cw_span_eq_nocase(scope, CW_SPAN("fhirUser"))) ||
+                   (wish->step >= CW_SCOPE_NO_OFFLINE && cw_span_eq_cstr(scope, "offline_access"));
+    if (dropped || cw_scope_has(cw_span_cstr(wish->profile->scope_drop), scope) || cw_scope_has(cw_str_span(out), scope)) {
         return;
     }
     if (out->len > 0) {
@@ -227,8 +229,18 @@ static struct advertised look(const struct cw_discovery *discovery, bool v2)
     return seen;
 }
 
+/* "v1" or "v2" alone as a registration's scopes: the app is registered for that version, and the scopes are as usual in its dialect. */
+static bool names_dialect(struct cw_span registered)
+{
+    registered = cw_span_trim(registered);
+    return cw_span_eq_cstr(registered, "v1") || cw_span_eq_cstr(registered, "v2");
+}
+
 static bool wants_v2(const struct cw_scope_wish *wish)
 {
+    if (names_dialect(wish->registered)) {
+        return cw_span_eq_cstr(cw_span_trim(wish->registered), "v2");
+    }
     if (wish->profile->scope_dialect != CW_SCOPE_NEGOTIATED) {
         return wish->profile->scope_dialect == CW_SCOPE_V2;
     }
@@ -279,33 +291,100 @@ static void add_types(const struct cw_scope_wish *wish, bool v2, bool any_advert
     }
 }
 
+static struct cw_span star_of(bool v2)
+{
+    return v2 ? CW_SPAN("patient/*.rs") : CW_SPAN("patient/*.read");
+}
+
+/* All types by one scope, or each by its own, in the dialect and form of the step. */
+static void add_resources(const struct cw_scope_wish *wish, struct cw_str *out)
+{
+    const struct cw_profile *profile = wish->profile;
+    bool v2 = wants_v2(wish);
+    struct advertised seen = look(wish->discovery, v2);
+    bool star = profile->scope_wildcard == 1 || (profile->scope_wildcard != 0 && seen.star.ptr != NULL);
+    if (wish->step == CW_SCOPE_OTHER_FORM) {
+        star = !star;
+    } else if (wish->step == CW_SCOPE_OTHER_DIALECT && !names_dialect(wish->registered)) {
+        v2 = !v2;
+        seen = look(wish->discovery, v2);
+        seen.any = false; /* what is advertised is what was refused: spell it ourselves */
+    }
+    if (star) {
+        add_scope(wish, seen.star.ptr != NULL ? seen.star : star_of(v2), out);
+        return;
+    }
+    /* Where the wild card is all that is advertised, it says nothing against single types. */
+    size_t before = out->len;
+    add_types(wish, v2, seen.any, out);
+    if (out->len == before) {
+        add_types(wish, v2, false, out);
+    }
+}
+
 enum cw_code cw_scope_request(const struct cw_scope_wish *wish, struct cw_str *out)
 {
     const struct cw_profile *profile = wish->profile;
     CW_AUTO_STR set;
     cw_str_init(&set, CW_SCOPE_MAX);
-    if (cw_span_trim(wish->registered).len > 0) {
+    if (cw_span_trim(wish->registered).len > 0 && !names_dialect(wish->registered)) {
         static const struct cw_profile keeps_all = { .scope_drop = "" };
         struct cw_scope_wish plain = *wish;
         plain.profile = &keeps_all;
+        plain.step = CW_SCOPE_AS_USUAL;
         add_all(&plain, wish->registered, &set);
     } else if (profile->scope_dialect == CW_SCOPE_LITERAL) {
-        add_all(wish, cw_span_cstr(profile->scope_literal), &set);
+        struct cw_scope_wish plain = *wish;
+        plain.step = CW_SCOPE_AS_USUAL;
+        add_all(&plain, cw_span_cstr(profile->scope_literal), &set);
     } else {
         add_all(wish, CW_SPAN("openid fhirUser launch/patient offline_access"), &set);
         if (profile->scope_dialect != CW_SCOPE_FIXED) {
-            bool v2 = wants_v2(wish);
-            struct advertised seen = look(wish->discovery, v2);
-            if (profile->scope_wildcard != 0 && seen.star.ptr != NULL) {
-                add_scope(wish, seen.star, &set);
-            } else if (profile->scope_wildcard == 1) {
-                add_scope(wish, v2 ? CW_SPAN("patient/*.rs") : CW_SPAN("patient/*.read"), &set);
-            } else {
-                add_types(wish, v2, seen.any, &set);
-            }
+            add_resources(wish, &set);
         }
         add_all(wish, cw_span_cstr(profile->scope_extra), &set);
     }
     enum cw_code rc = cw_str_code(&set);
     return rc == CW_OK ? cw_str_add_span(out, cw_str_span(&set)) : rc;
+}
+
+/* True when no step below asks for the same. */
+static enum cw_code is_new(const struct cw_scope_wish *wish, struct cw_span text, bool *ret_new)
+{
+    struct cw_scope_wish lower = *wish;
+    *ret_new = true;
+    for (lower.step = CW_SCOPE_AS_USUAL; *ret_new && lower.step < wish->step; lower.step++) {
+        CW_AUTO_STR other;
+        cw_str_init(&other, CW_SCOPE_MAX);
+        enum cw_code rc = cw_scope_request(&lower, &other);
+        if (rc != CW_OK) {
+            return rc;
+        }
+        *ret_new = !cw_span_eq(cw_str_span(&other), text);
+    }
+    return CW_OK;
+}
+
+enum cw_code cw_scope_climb(const struct cw_scope_wish *wish, unsigned *ret_step, struct cw_str *out)
+{
+    struct cw_scope_wish now = *wish;
+    for (; now.step < CW_SCOPE_STEP__COUNT; now.step++) {
+        CW_AUTO_STR text;
+        bool fresh = false;
+        cw_str_init(&text, CW_SCOPE_MAX);
+        enum cw_code rc = cw_scope_request(&now, &text);
+        if (rc == CW_OK) {
+            rc = is_new(&now, cw_str_span(&text), &fresh);
+        }
+        if (rc != CW_OK) {
+            return rc;
+        }
+        if (fresh) {
+            *ret_step = now.step;
+            return cw_str_add_span(out, cw_str_span(&text));
+        }
+    }
+    now.step = CW_SCOPE_AS_USUAL;
+    *ret_step = CW_SCOPE_AS_USUAL;
+    return cw_scope_request(&now, out);
 }

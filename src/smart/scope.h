@@ -40,16 +40,31 @@ struct cw_scope {
 /* False for everything that is not a resource scope (openid, launch/patient, malformed). */
 bool cw_scope_parse(struct cw_span text, struct cw_scope *ret_scope) CW_NONNULL(2) CW_MUST_USE;
 
-/* Appends the scopes to ask for. `registered` (from the client registration) wins over everything when not empty; then the profile's dialect;
- * then what `discovery` shows. `types` are the types that we pull. CW_E_TOO_BIG, CW_E_OOM. */
+/* Appends the scopes to ask for. `registered` (from the client registration) wins over everything when not empty ("v1" or "v2" alone: over the
+ * dialect, since a vendor drops the other one's scopes in silence); then the profile's dialect; then what `discovery` shows. `types` are the types that we pull. CW_E_TOO_BIG, CW_E_OOM. */
 struct cw_scope_wish {
     const struct cw_profile *profile;
     const struct cw_discovery *discovery;
     struct cw_span registered;
     const char *const *types;
     size_t type_count;
+    unsigned step;            /* of enum cw_scope_step */
 };
 enum cw_code cw_scope_request(const struct cw_scope_wish *wish, struct cw_str *out) CW_NONNULL(1, 2) CW_MUST_USE;
+
+/* What is asked after the server has refused a set with invalid_scope, one change at a time. Scopes that a registration or a literal profile gives
+ * are never changed, and a profile that fixes them only loses what is not a type's. */
+enum cw_scope_step {
+    CW_SCOPE_AS_USUAL,
+    CW_SCOPE_OTHER_FORM,      /* explicit instead of a wild card, a wild card instead of explicit */
+    CW_SCOPE_OTHER_DIALECT,   /* v1 instead of v2, and the other way round */
+    CW_SCOPE_NO_FHIR_USER,
+    CW_SCOPE_NO_OFFLINE,      /* nor fhirUser */
+    CW_SCOPE_STEP__COUNT
+};
+/* Appends the request of wish->step, or of the next step that asks for something that no step before it has asked for; the usual one when there is none.
+ * *ret_step: which one it is. */
+enum cw_code cw_scope_climb(const struct cw_scope_wish *wish, unsigned *ret_step, struct cw_str *out) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
 /* What one scope text permits for a type, patient/ and user/ together: bits of cw_scope_permission. A granular scope
  * (?category=…) counts when `granular_too`. */

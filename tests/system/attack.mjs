@@ -114,7 +114,8 @@ export default function add(stack, { evilPort }) {
     await stack.ctl('pull', 'start', '--patient', journey.session.patient_id, '--org', stack.org);
     await pullEnd(stack, journey.session.patient_id, { count: 2 });
     assert.ok(scene.tokens > before, 'it was refreshed where it always was');
-    // A new one waits for the operator.
+    // A new one, when the kept document has run out, waits for the operator.
+    await stack.ctl('source', 'profile', scene.base, '--forget');
     const { back: held } = await connect(scene);
     assert.equal(held.get('success'), 'false');
     for (const secret of ['of-move', SECRET, Buffer.from(`client-move:${SECRET}`).toString('base64')]) assert.deepEqual(evil.leaks(STRANGER, secret), [], secret);

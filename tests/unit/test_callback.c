@@ -103,6 +103,7 @@ static struct cw_span pinned_for(const struct start *start)
         .jwks_uri = start->keys ? script_server_url(portal, "/keys") : "",
         .profile = start->profile == NULL ? "default" : start->profile,
         .iss_parameter = start->iss_parameter,
+        .scope_step = start->scope_step,
     };
     ck_assert_int_eq(cw_pinned_emit(&pinned, &text), CW_OK);
     return cw_arena_span(arena, cw_str_span(&text));
@@ -539,6 +540,46 @@ static void open_app(void)
     must(cw_templates_load(CW_TEST_SRCDIR "/www", &app.templates, &err), &err, "templates");
 }
 
+static int64_t lesson(const char *column)
+{
+    char sql[160];
+    snprintf(sql, sizeof sql, "SELECT COALESCE(MAX(%s), -1) FROM endpoint_lesson", column);
+    return cw_test_db_number(&test, sql);
+}
+
+/* Rules 2.3.7 and 2.2: a refusal teaches the next request; one that is not the pinned issuer's does not; success proves. */
+START_TEST(rules_2_3_7_refusals_teach)
+{
+    static const struct {
+        struct start start;
+        const char *answer;
+        int64_t scope_step, aud_step;
+    } rows[] = {
+        { { .iss_parameter = true, .issuer = "https://i" }, "&error=invalid_scope", -1, -1 },
+        { { .direct = false }, "&error=invalid_request&error_description=no%20scope", -1, -1 },
+        { { .direct = false }, "&error=invalid_scope", 1, 0 },
+        { { .direct = false }, "&error=invalid_scope", 1, 0 }, /* it was the usual request again */
+        { { .scope_step = 1 }, "&error=invalid_scope", 2, 0 },
+        { { .scope_step = 2 }, "&error=invalid_request&error_description=bad%20aud", 2, 1 },
+    };
+    cw_test_db_sql(&test, "DELETE FROM endpoint_lesson");
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        struct started s = begin(rows[i].start);
+        struct fcgi_answer answer = back(&s, COOKIE, rows[i].answer);
+        fcgi_answer_free(&answer);
+        ck_assert_msg(lesson("scope_step") == rows[i].scope_step && lesson("aud_step") == rows[i].aud_step, "row %zu: %d %d", i,
+                      (int)lesson("scope_step"), (int)lesson("aud_step"));
+    }
+    ck_assert_int_eq(lesson("worked_at IS NOT NULL"), 0);
+    struct started good = begin((struct start){ .scope_step = 2 });
+    struct fcgi_answer answer = back(&good, COOKIE, "&code=good");
+    fcgi_answer_free(&answer);
+    ck_assert_int_eq(lesson("worked_at IS NOT NULL"), 1);
+    ck_assert_int_eq(lesson("scope_step"), 2);
+    cw_test_db_sql(&test, "DELETE FROM endpoint_lesson");
+}
+END_TEST
+
 static Suite *callback_suite(void)
 {
     Suite *suite = suite_create("callback");
@@ -551,6 +592,7 @@ static Suite *callback_suite(void)
     tcase_add_test(tcase, ends_without_a_request);
     tcase_add_test(tcase, token_answers);
     tcase_add_test(tcase, the_card_tells_no_secret);
+    tcase_add_test(tcase, rules_2_3_7_refusals_teach);
     tcase_add_test(tcase, form_post);
     tcase_add_test(tcase, keys_limits_and_strays);
     suite_add_tcase(suite, tcase);

@@ -39,6 +39,7 @@ struct start {
     bool iss_parameter;
     bool direct;
     bool opaque;
+    unsigned scope_step;
     bool expired;
 };
 

@@ -354,6 +354,20 @@ START_TEST(a_hospital_is_imported_registered_and_examined)
     ck_assert_ptr_nonnull(strstr(out, "https://cw.test/callback/test"));
     script_server_stop(server);
 
+    must_do("source", "profile", source, "--json");
+    ck_assert_ptr_nonnull(strstr(out, "{\"fact\":\"profile\",\"value\":\"default\",\"detail\":\"default\"}"));
+    ck_assert_int_eq(ctl("source", "profile", source, "epicc"), FAILED);
+    ck_assert_int_eq(ctl("source", "profile", source, "epic", "--clear"), USAGE);
+    must_do("source", "profile", source, "epic", "--json");
+    ck_assert_ptr_nonnull(strstr(out, "{\"fact\":\"profile\",\"value\":\"epic\",\"detail\":\"operator\"}"));
+    must_do("source", "profile", base, "--clear", "--json");
+    ck_assert_ptr_nonnull(strstr(out, "\"value\":\"default\""));
+    cw_test_db_sql(&test, "INSERT INTO endpoint_lesson SELECT endpoint, id, 3, 1, NOW(3), NULL, NOW(3) FROM source");
+    must_do("source", "profile", source);
+    ck_assert_ptr_nonnull(strstr(out, "without fhirUser; the slash of aud the other way"));
+    ck_assert_ptr_nonnull(strstr(out, "worked"));
+    must_do("source", "profile", source, "--forget");
+    ck_assert_ptr_null(strstr(out, "fhirUser"));
     ck_assert_int_eq(ctl("doctor", source), FAILED); /* nobody answers now */
     ck_assert_ptr_nonnull(strstr(out, "reach"));
     must_do("client", "add", "--source", source, "--client-id", "app-3", "--auth", "none");

@@ -11,6 +11,8 @@
 #include "base/limits.h"
 #include "base/time.h"
 #include "catalog/index.h"
+#include "fhir/plan.h"
+#include "model/lesson.h"
 #include "model/org.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -23,13 +25,15 @@
 #define COOKIE "__Host-cw_browser="
 #define FORM "application/x-www-form-urlencoded"
 
-enum { GOOD, DOWN, KEPT, OLD, SOFT, UNREGISTERED, PRODUCTION, SOURCES }; /* up to SOFT with a registration */
+enum { GOOD, DOWN, KEPT, OLD, SOFT, LONG, UNREGISTERED, PRODUCTION, SOURCES }; /* up to LONG with a registration */
 
 static struct cw_test_db test;
 static struct cw_picker app;
 static struct script_server *hospital;
 static struct cw_config *config; /* the picker's own: [net] and [limits] */
 static struct cw_arena *arena;
+static const char *const *types; /* that we ask for */
+static size_t type_count;
 static char socket_path[128];
 static struct cw_org_id org;
 static struct cw_source_id sources[SOURCES];
@@ -98,7 +102,7 @@ static void registration(struct cw_span host)
 {
     struct cw_err err = { .code = CW_OK };
     struct cw_registration_id id;
-    for (int at = GOOD; at <= SOFT; at++) {
+    for (int at = GOOD; at <= LONG; at++) {
         const struct cw_registration wanted = { .environment = CW_ENV_SANDBOX, .source = sources[at],
                                                 .client_id = CW_SPAN("our-client"), .method = CW_AUTH_NONE,
                                                 .hosts = &host, .host_count = 1 };
@@ -137,7 +141,28 @@ static char *whole_configuration(void *arg, const struct script_request *request
     return more;
 }
 
+/* Scopes of all our types in two halves each, and an authorization endpoint with a query of its own. */
+static char *long_configuration(void *arg, const struct script_request *request, int *ret_status)
+{
+    (void)arg;
+    (void)request;
+    char *text = NULL;
+    CW_AUTO_STR scopes;
+    cw_str_init(&scopes, 8192);
+    for (size_t i = 0; i < type_count; i++) {
+        (void)cw_str_addf(&scopes, "\"patient/%s.s\",\"patient/%s.r\",", types[i], types[i]);
+    }
+    *ret_status = 200;
+    if (asprintf(&text, "{\"authorization_endpoint\":\"%s\",\"token_endpoint\":\"%s\",\"capabilities\":[\"authorize-post\"],"
+                 "\"scopes_supported\":[%s\"openid\"]}",
+                 script_server_url(hospital, "/authorize?acr=1"), script_server_url(hospital, "/token"), cw_str_cstr(&scopes)) < 0) {
+        abort();
+    }
+    return text;
+}
+
 static const struct script_answer script[] = {
+    { .path = "/long/.well-known/smart-configuration", .keep = true, .make = long_configuration },
     { .path = "/kept/.well-known/smart-configuration", .make = whole_configuration, .headers = "ETag: \"v1\"\r\n" },
     { .path = "/kept/.well-known/smart-configuration", .status = 304, .body = "" },
     { .path = "/kept/.well-known/smart-configuration", .keep = true, .status = 503, .body = "away" },
@@ -156,6 +181,7 @@ static void fill(void)
     struct cw_err err = { .code = CW_OK };
     char host[32];
     size_t count;
+    types = cw_plan_types(&type_count);
     snprintf(host, sizeof host, "127.0.0.1:%u", script_server_port(hospital));
     must(cw_org_create(&app.model, &operator, CW_SPAN("Care <Compass>"), CW_ENV_SANDBOX, &org, &err), &err, "org");
     import(GOOD, CW_ENV_SANDBOX, "Lakeside & Sons Hospital", script_server_url(hospital, "/good"));
@@ -163,6 +189,7 @@ static void fill(void)
     import(KEPT, CW_ENV_SANDBOX, "Keeper", script_server_url(hospital, "/kept"));
     import(OLD, CW_ENV_SANDBOX, "Elder", script_server_url(hospital, "/old"));
     import(SOFT, CW_ENV_SANDBOX, "Softie", script_server_url(hospital, "/soft"));
+    import(LONG, CW_ENV_SANDBOX, "Longwood", script_server_url(hospital, "/long"));
     import(UNREGISTERED, CW_ENV_SANDBOX, "Unregistered House", script_server_url(hospital, "/unreg"));
     import(PRODUCTION, CW_ENV_PRODUCTION, "Lakeside Production", "https://real.example/fhir");
     registration(cw_span_cstr(host));
@@ -468,6 +495,63 @@ START_TEST(rules_0_the_profile_and_its_reason)
 }
 END_TEST
 
+/* Rules 2.3.7 and 2.2: what the endpoint has taught goes into the next request, and into what the callback learns from. */
+START_TEST(rules_2_3_7_the_next_request)
+{
+    struct cw_err err = { .code = CW_OK };
+    struct cw_source good;
+    must(cw_source_get(&app.model, CW_ENV_SANDBOX, sources[GOOD], arena, &good, &err), &err, "source");
+    struct cw_endpoint_try tried = { .endpoint = good.endpoint };
+    CW_AUTO_STR first;
+    cw_str_init(&first, 4096);
+    (void)cw_str_add_cstr(&first, choose(GOOD));
+    ck_assert_ptr_nonnull(strstr(cw_str_cstr(&first), "fhirUser"));
+    struct cw_registration *list;
+    size_t count = 0;
+    must(cw_registration_list(&app.model, arena, &list, &count, &err), &err, "registrations");
+    for (size_t i = 0; i < count; i++) {
+        tried.registration = cw_ulid_eq(list[i].source.ulid, sources[GOOD].ulid) ? list[i].id : tried.registration;
+    }
+    tried.scope_step = CW_SCOPE_STEP_LAST - 1;
+    must(cw_endpoint_learn(&app.model, &tried, CW_LESSON_SCOPE_REFUSED, &err), &err, "lesson");
+    must(cw_endpoint_learn(&app.model, &tried, CW_LESSON_AUD_REFUSED, &err), &err, "lesson");
+    const char *location = choose(GOOD);
+    ck_assert_ptr_null(strstr(location, "fhirUser"));
+    ck_assert_ptr_null(strstr(location, "offline_access"));
+    ck_assert_ptr_nonnull(strstr(location, "%2Fgood%2F&code_challenge")); /* aud, published without its slash */
+    ck_assert_ptr_nonnull(strstr(cw_str_cstr(&first), "%2Fgood&code_challenge"));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"scope_step\":4,\"aud_toggled\":true%'"), 1);
+    must(cw_endpoint_forget(&app.model, &operator, good.endpoint, &err), &err, "forget");
+}
+END_TEST
+
+/* Rules 2.1: a request that is too long for a URL is a form of its own page, which needs no script and leads to the portal alone. */
+START_TEST(rules_2_1_a_long_request_is_posted)
+{
+    new_session((struct cw_session_new){ .expires_in_s = 1800 });
+    expect(200, "GET", "", NULL, NULL);
+    char body[256];
+    snprintf(body, sizeof body, "token=%s&source=%s", token, ids[LONG]);
+    struct fcgi_answer page = ask("POST", "/start", body);
+    ck_assert_int_eq(page.status, 200);
+    char action[256];
+    snprintf(action, sizeof action, "<form method=\"post\" action=\"%s\" data-go>", script_server_url(hospital, "/authorize?acr=1"));
+    ck_assert_msg(strstr(page.body, action) != NULL, "%s", page.body);
+    static const char *const fields[] = { "name=\"response_type\" value=\"code\"", "name=\"client_id\" value=\"our-client\"",
+                                          "name=\"redirect_uri\" value=\"https://cw.test/callback/", "name=\"code_challenge_method\" value=\"S256\"",
+                                          "patient/Observation.s patient/Observation.r ", "name=\"state\" value=\"", "<button" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(fields); i++) {
+        ck_assert_msg(strstr(page.body, fields[i]) != NULL, "no %s in %s", fields[i], page.body);
+    }
+    ck_assert_ptr_null(strstr(page.body, "name=\"acr\""));
+    char policy[128];
+    snprintf(policy, sizeof policy, "form-action %s https:;", script_server_url(hospital, ""));
+    ck_assert_msg(strstr(fcgi_header(&page, "Content-Security-Policy"), policy) != NULL, "%s", fcgi_header(&page, "Content-Security-Policy"));
+    ck_assert_ptr_nonnull(strstr(page.head, "Cache-Control: no-store"));
+    fcgi_answer_free(&page);
+}
+END_TEST
+
 START_TEST(unknown_sources_are_refused)
 {
     new_session((struct cw_session_new){ .expires_in_s = 1800 });
@@ -664,6 +748,8 @@ static Suite *picker_suite(void)
     tcase_add_test(tcase, rules_1_4_a_discovery_is_kept);
     tcase_add_test(tcase, rules_1_1_7_only_r4);
     tcase_add_test(tcase, rules_0_the_profile_and_its_reason);
+    tcase_add_test(tcase, rules_2_3_7_the_next_request);
+    tcase_add_test(tcase, rules_2_1_a_long_request_is_posted);
     tcase_add_test(tcase, unknown_sources_are_refused);
     tcase_add_test(tcase, at_most_ten_attempts_are_open);
     tcase_add_test(tcase, a_connection_says_what_it_lacks);

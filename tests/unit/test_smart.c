@@ -2,6 +2,7 @@
 /* The room smart/: scopes here, the other suites in their own files. */
 #include "config.h"
 
+#include "model/lesson.h"
 #include "smart/scope.h"
 
 #include <signal.h>
@@ -174,7 +175,11 @@ START_TEST(request)
         { &plain, NULL, 0, CW_CAP_PERMISSION_V2, NULL,
           LAUNCH "patient/Patient.rs patient/Observation.rs patient/Practitioner.rs patient/Goal.rs" },
         { &plain, both, 3, 0, NULL, LAUNCH "patient/*.rs" },
-        { &no_wild, both, 3, 0, NULL, "openid fhirUser launch/patient offline_access" },
+        { &no_wild, both, 3, 0, NULL, /* a wild card is all that is advertised: it says nothing against single types */
+          LAUNCH "patient/Patient.read patient/Observation.read patient/Practitioner.read patient/Goal.read" },
+        { &no_wild, oracle, 6, 0, "v2", LAUNCH "patient/Patient.read patient/Observation.s patient/Observation.read user/Practitioner.read" },
+        { &plain, both, 3, 0, " v1 ", LAUNCH "patient/*.read" },
+        { &plain, NULL, 0, 0, "v2", LAUNCH "patient/Patient.rs patient/Observation.rs patient/Practitioner.rs patient/Goal.rs" },
         { &wild, NULL, 0, 0, NULL, LAUNCH "patient/*.read" },
         { &wild, NULL, 0, CW_CAP_PERMISSION_V2, NULL, LAUNCH "patient/*.rs" },
         { &no_wild, oracle, 6, 0, NULL, LAUNCH "patient/Patient.read patient/Observation.read user/Practitioner.read" },
@@ -204,6 +209,57 @@ START_TEST(request)
 }
 END_TEST
 
+/* Rules 2.3.7: what is asked after invalid_scope, step by step; a step that would ask for the same is passed over. */
+START_TEST(rules_2_3_7_ladder)
+{
+    static const char *const types[] = { "Patient", "Goal" };
+    static const struct cw_span star[] = { CW_SPAN("patient/*.rs") };
+    static const struct cw_span single[] = { CW_SPAN("patient/Patient.rs"), CW_SPAN("patient/Goal.s"), CW_SPAN("patient/Goal.r") };
+    static const struct cw_profile plain = { .scope_wildcard = -1, .scope_literal = "", .scope_extra = "", .scope_drop = "" };
+    static const struct cw_profile fixed = { .scope_dialect = CW_SCOPE_FIXED, .scope_literal = "", .scope_extra = "", .scope_drop = "" };
+    static const struct cw_profile literal = { .scope_dialect = CW_SCOPE_LITERAL, .scope_literal = "openid fhirUser offline_access",
+                                               .scope_extra = "", .scope_drop = "" };
+    static const struct cw_profile veradigm = { .scope_dialect = CW_SCOPE_V1, .scope_wildcard = 1, .scope_literal = "",
+                                                .scope_extra = "fhiruser", .scope_drop = "fhirUser" };
+    const struct {
+        const struct cw_profile *profile;
+        const struct cw_span *scopes;
+        size_t count;
+        const char *registered;
+        unsigned wanted, step;
+        const char *expected;
+    } rows[] = {
+        { &plain, star, 1, NULL, 0, 0, LAUNCH "patient/*.rs" },
+        { &plain, star, 1, NULL, 1, 1, LAUNCH "patient/Patient.rs patient/Goal.rs" },
+        { &plain, star, 1, NULL, 2, 2, LAUNCH "patient/*.read" },
+        { &plain, star, 1, NULL, 3, 3, "openid launch/patient offline_access patient/*.rs" },
+        { &plain, star, 1, NULL, 4, 4, "openid launch/patient patient/*.rs" },
+        { &plain, star, 1, NULL, 5, 0, LAUNCH "patient/*.rs" },
+        { &plain, single, 3, NULL, 0, 0, LAUNCH "patient/Patient.rs patient/Goal.s patient/Goal.r" },
+        { &plain, single, 3, NULL, 1, 1, LAUNCH "patient/*.rs" },
+        { &plain, single, 3, NULL, 2, 2, LAUNCH "patient/Patient.read patient/Goal.read" },
+        { &plain, NULL, 0, "v1", 2, 3, "openid launch/patient offline_access patient/Patient.read patient/Goal.read" },
+        { &fixed, NULL, 0, NULL, 1, 3, "openid launch/patient offline_access" },
+        { &fixed, NULL, 0, NULL, 4, 4, "openid launch/patient" },
+        { &literal, NULL, 0, NULL, 1, 0, "openid fhirUser offline_access" },
+        { &plain, star, 1, "openid fhirUser x", 3, 0, "openid fhirUser x" },
+        { &veradigm, NULL, 0, NULL, 3, 3, "openid launch/patient offline_access patient/*.read" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        struct cw_discovery d = { .scopes = rows[i].scopes, .scope_count = rows[i].count };
+        struct cw_scope_wish wish = { .profile = rows[i].profile, .discovery = &d, .registered = cw_span_cstr(rows[i].registered),
+                                      .types = types, .type_count = CW_ARRAY_LEN(types), .step = rows[i].wanted };
+        unsigned step = 99;
+        CW_AUTO_STR out;
+        cw_str_init(&out, CW_SCOPE_MAX);
+        ck_assert_int_eq(cw_scope_climb(&wish, &step, &out), CW_OK);
+        ck_assert_msg(strcmp(cw_str_cstr(&out), rows[i].expected) == 0, "row %zu: %s", i, cw_str_cstr(&out));
+        ck_assert_msg(step == rows[i].step, "row %zu: %u", i, step);
+    }
+    ck_assert_uint_eq(CW_SCOPE_STEP__COUNT, CW_SCOPE_STEP_LAST + 1u); /* model/lesson.h counts the same steps */
+}
+END_TEST
+
 Suite *scope_suite(void)
 {
     Suite *suite = suite_create("scope");
@@ -213,6 +269,7 @@ Suite *scope_suite(void)
     tcase_add_test(tcase, compare);
     tcase_add_test(tcase, losses);
     tcase_add_test(tcase, request);
+    tcase_add_test(tcase, rules_2_3_7_ladder);
     suite_add_tcase(suite, tcase);
     return suite;
 }

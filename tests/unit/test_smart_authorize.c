@@ -5,6 +5,7 @@
 #include "smart/authorize.h"
 
 #include "base/limits.h"
+#include "base/text.h"
 #include "smart/profile.h"
 #include "test_smart.h"
 
@@ -74,12 +75,107 @@ START_TEST(urls)
 }
 END_TEST
 
+/* Rules 2.2: as published or by the profile, and the other way round once it was refused. */
+START_TEST(rules_2_2_slash_of_aud)
+{
+    static const struct {
+        enum cw_aud_slash slash;
+        bool toggled;
+        const char *published, *sent;
+    } rows[] = {
+        { CW_AUD_AS_PUBLISHED, false, "https://h/r4", "https://h/r4" },    { CW_AUD_AS_PUBLISHED, false, "https://h/r4/", "https://h/r4/" },
+        { CW_AUD_AS_PUBLISHED, true, "https://h/r4", "https://h/r4/" },    { CW_AUD_AS_PUBLISHED, true, "https://h/r4/", "https://h/r4" },
+        { CW_AUD_STRIP, false, "https://h/r4//", "https://h/r4" },         { CW_AUD_STRIP, true, "https://h/r4/", "https://h/r4/" },
+        { CW_AUD_ADD, false, "https://h/r4", "https://h/r4/" },            { CW_AUD_ADD, true, "https://h/r4", "https://h/r4" },
+        { CW_AUD_ADD, true, "https://h/r4/", "https://h/r4" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        const struct cw_profile profile = { .send_aud = true, .aud_slash = rows[i].slash };
+        const struct cw_authorize a = { .profile = &profile, .authorization_endpoint = "https://a/", .client_id = CW_SPAN("c"),
+                                        .aud = cw_span_cstr(rows[i].published), .aud_toggled = rows[i].toggled };
+        CW_AUTO_STR url;
+        CW_AUTO_STR wanted;
+        cw_str_init(&url, CW_AUTHORIZE_URL_MAX);
+        cw_str_init(&wanted, 200);
+        ck_assert_int_eq(cw_form_add(&wanted, "aud", cw_span_cstr(rows[i].sent)), CW_OK);
+        ck_assert_int_eq(cw_smart_authorize_url(&a, &url, NULL), CW_OK);
+        ck_assert_msg(cw_span_ends(cw_str_span(&url), cw_str_span(&wanted)), "row %zu: %s", i, cw_str_cstr(&url));
+    }
+}
+END_TEST
+
+/* Rules 2.1: POST when the URL passes 1,900 bytes and the server says that it takes it, or when the profile says so. */
+START_TEST(rules_2_1_get_or_post)
+{
+    static char longer[CW_AUTHORIZE_GET_MAX];
+    static const struct {
+        enum cw_authorize_via via;
+        bool advertised;
+        size_t over; /* bytes of the URL beyond the limit; 0: just at it */
+        bool post;
+    } rows[] = {
+        { CW_VIA_AUTO, true, 0, false }, { CW_VIA_AUTO, true, 1, true },  { CW_VIA_AUTO, false, 1, false },
+        { CW_VIA_GET, true, 1, false },  { CW_VIA_POST, false, 0, true },
+    };
+    memset(longer, 'a', sizeof longer);
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        const struct cw_profile profile = { .authorize_via = rows[i].via };
+        struct cw_authorize a = { .profile = &profile, .authorization_endpoint = "https://a/auth?acr=1", .client_id = CW_SPAN("c&"),
+                                  .redirect_uri = CW_SPAN("https://r"), .state = CW_SPAN("st"), .scope = CW_SPAN("") };
+        struct cw_authorize_form form;
+        CW_AUTO_STR url;
+        cw_str_init(&url, CW_AUTHORIZE_URL_MAX);
+        ck_assert_int_eq(cw_smart_authorize_url(&a, &url, NULL), CW_OK);
+        a.scope = cw_span_of(longer, CW_AUTHORIZE_GET_MAX + rows[i].over - url.len);
+        cw_authorize_form_init(&form);
+        ck_assert_int_eq(cw_smart_authorize_form(&a, rows[i].advertised, &form, NULL), CW_OK);
+        ck_assert_msg((form.body.len > 0) == rows[i].post, "row %zu", i);
+        if (rows[i].post) {
+            ck_assert_str_eq(cw_str_cstr(&form.action), "https://a/auth?acr=1"); /* its own query stays */
+            ck_assert_ptr_nonnull(strstr(cw_str_cstr(&form.body), "response_type=code&client_id=c%26&"));
+        } else {
+            ck_assert_uint_eq(form.action.len, CW_AUTHORIZE_GET_MAX + rows[i].over);
+        }
+        cw_authorize_form_release(&form);
+    }
+}
+END_TEST
+
+START_TEST(what_an_error_teaches)
+{
+    static const struct {
+        const char *error, *text;
+        int lesson; /* -1: none */
+    } rows[] = {
+        { "invalid_scope", NULL, CW_LESSON_SCOPE_REFUSED },
+        { "invalid_scope", "aud", CW_LESSON_SCOPE_REFUSED },
+        { "invalid_request", "Invalid \"aud\" parameter", CW_LESSON_AUD_REFUSED },
+        { "invalid_request", "bad Audience", CW_LESSON_AUD_REFUSED },
+        { "invalid_request", "fraud", -1 },
+        { "invalid_request", "auditing is off", -1 },
+        { "invalid_request", NULL, -1 },
+        { "invalid_request", "", -1 },
+        { "access_denied", "aud", -1 },
+        { "server_error", "scope", -1 },
+        { NULL, "aud", -1 },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        enum cw_lesson lesson = CW_LESSON_WORKED;
+        bool taught = cw_authorize_lesson(cw_span_cstr(rows[i].error), cw_span_cstr(rows[i].text), &lesson);
+        ck_assert_msg(taught == (rows[i].lesson >= 0) && (!taught || (int)lesson == rows[i].lesson), "row %zu", i);
+    }
+}
+END_TEST
+
 Suite *authorize_suite(void)
 {
     Suite *suite = suite_create("authorize");
     TCase *tcase = tcase_create("authorize");
     tcase_add_test(tcase, pkce);
     tcase_add_test(tcase, urls);
+    tcase_add_test(tcase, rules_2_2_slash_of_aud);
+    tcase_add_test(tcase, rules_2_1_get_or_post);
+    tcase_add_test(tcase, what_an_error_teaches);
     suite_add_tcase(suite, tcase);
     return suite;
 }
