@@ -38,7 +38,6 @@
 #define CW_FAIL_DISCOVERY "discovery_failed"
 #define CW_FAIL_NOT_REGISTERED "source_not_registered"          /* no client registration fits this source */
 #define CW_FAIL_SOURCE_HELD "source_held"                       /* discovery changed hosts: waits for the operator */
-#define CW_FAIL_FHIR_VERSION "fhir_version_unsupported"          /* neither R4 nor R4B */
 #define CW_FAIL_INTERNAL "internal_error"
 /* A connection's end. */
 #define CW_FAIL_REFRESH_REFUSED "refresh_refused"               /* a well-formed invalid_grant */
@@ -52,7 +51,7 @@
 #define CW_FAIL_GAVE_UP "gave_up"
 #define CW_FAIL_NOTHING_ARRIVED "nothing_arrived"
 #define CW_FAIL_ENDPOINT_MOVED "endpoint_moved"                 /* the base answers, but says that this hospital is not there any more */
-#define CW_FAIL_FHIR_VERSION "fhir_version_unsupported"         /* DSTU2, STU3 */
+#define CW_FAIL_FHIR_VERSION "fhir_version_unsupported"         /* neither R4 nor R4B */
 
 /* What may end with the code; several at once. */
 enum cw_failure_of { CW_FAILS_ATTEMPT = 1u << 0, CW_FAILS_CONNECTION = 1u << 1, CW_FAILS_PULL = 1u << 2 };

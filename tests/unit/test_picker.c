@@ -12,42 +12,37 @@
 #include "base/time.h"
 #include "catalog/index.h"
 #include "fhir/plan.h"
-#include "model/lesson.h"
 #include "model/org.h"
 #include "os/log.h"
 #include "os/sys.h"
-#include "picker/picker.h"
 #include "tests/lib/check_main.h"
-#include "tests/lib/database.h"
-#include "tests/lib/fcgi_peer.h"
-#include "tests/lib/script_server.h"
+#include "test_picker.h"
 
 #define COOKIE "__Host-cw_browser="
 #define FORM "application/x-www-form-urlencoded"
 
-enum { GOOD, DOWN, KEPT, OLD, SOFT, LONG, UNREGISTERED, PRODUCTION, SOURCES }; /* up to LONG with a registration */
 
-static struct cw_test_db test;
-static struct cw_picker app;
-static struct script_server *hospital;
+struct cw_test_db test;
+struct cw_picker app;
+struct script_server *hospital;
 static struct cw_config *config; /* the picker's own: [net] and [limits] */
-static struct cw_arena *arena;
+struct cw_arena *arena;
 static const char *const *types; /* that we ask for */
 static size_t type_count;
 static char socket_path[128];
 static struct cw_org_id org;
-static struct cw_source_id sources[SOURCES];
-static char ids[SOURCES][CW_ID_TEXT_MAX];
+struct cw_source_id sources[SOURCES];
+char ids[SOURCES][CW_ID_TEXT_MAX];
 
 /* The Session of the running test, and what its browser holds. */
 static struct cw_session session;
-static char base[64];
+char base[64];
 static char cookie[128];
-static char token[64];
+char token[64];
 
-static const struct cw_actor operator= { .kind = CW_ACTOR_OPERATOR, .name = "test" };
+const struct cw_actor operator= { .kind = CW_ACTOR_OPERATOR, .name = "test" };
 
-static void must(enum cw_code rc, const struct cw_err *err, const char *what)
+void must(enum cw_code rc, const struct cw_err *err, const char *what)
 {
     if (rc != CW_OK) {
         fprintf(stderr, "%s: %s: %s\n", what, err->where, err->text);
@@ -196,7 +191,7 @@ static void fill(void)
     must(cw_index_refresh(&app.model, CW_ENV_SANDBOX, &count, &err), &err, "index");
 }
 
-static void new_session(struct cw_session_new input)
+void new_session(struct cw_session_new input)
 {
     struct cw_err err = { .code = CW_OK };
     input.patient.patient_id = CW_SPAN("user/1");
@@ -215,7 +210,7 @@ static void new_session(struct cw_session_new input)
 
 /* --- the browser --- */
 
-static struct fcgi_answer ask(const char *method, const char *path, const char *body)
+struct fcgi_answer ask(const char *method, const char *path, const char *body)
 {
     char uri[4096];
     const char *const params[] = { cookie[0] == '\0' ? "X_NONE" : "HTTP_COOKIE", cookie, NULL };
@@ -239,7 +234,7 @@ static void keep(const struct fcgi_answer *answer)
 }
 
 /* One answer of this status that holds a piece (NULL: any). */
-static void expect(int status, const char *method, const char *path, const char *body, const char *piece)
+void expect(int status, const char *method, const char *path, const char *body, const char *piece)
 {
     struct fcgi_answer answer = ask(method, path, body);
     ck_assert_msg(answer.status == status, "%s %s: %d, not %d: %s", method, path, answer.status, status, answer.body);
@@ -251,7 +246,7 @@ static void expect(int status, const char *method, const char *path, const char 
 }
 
 /* Presses a button: the answer's Location, which lives until the next call. */
-static const char *press(const char *path, const char *source)
+const char *press(const char *path, const char *source)
 {
     char body[256];
     snprintf(body, sizeof body, "token=%s%s%s", token, source == NULL ? "" : "&source=", source == NULL ? "" : source);
@@ -406,149 +401,6 @@ START_TEST(what_cannot_start_says_why)
         expect_link(result + strlen(base));
         expect(404, "GET", "/attempt/att_01ARZ3NDEKTSV4RRFFQ69G5FAV", NULL, NULL); /* not one of this Session */
     }
-}
-END_TEST
-
-/* A browser that has just opened a Session and chooses a source: where it is sent. */
-static const char *choose(int source)
-{
-    new_session((struct cw_session_new){ .expires_in_s = 1800 });
-    expect(200, "GET", "", NULL, NULL);
-    return press("/start", ids[source]);
-}
-
-static int64_t asked(const char *path)
-{
-    int64_t count = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        count += strcmp(script_server_request(hospital, i)->target, path) == 0 ? 1 : 0;
-    }
-    return count;
-}
-
-/* Rules 1.4, and what a server said once is all there while it is down: RFC 9207's flag, scopes, methods. */
-START_TEST(rules_1_4_a_discovery_is_kept)
-{
-#define WELL_KNOWN "/kept/.well-known/smart-configuration"
-    static const struct {
-        int64_t shift_us;
-        int64_t asked;  /* in all, after this start */
-        bool leaves;
-    } rows[] = {
-        { 0, 1, true },
-        { 59 * CW_MINUTE_US, 1, true },                    /* fresh */
-        { 61 * CW_MINUTE_US, 2, true },                    /* 304 */
-        { 119 * CW_MINUTE_US, 2, true },
-        { 122 * CW_MINUTE_US, 3, true },                   /* 503: the kept one */
-        { 131 * CW_MINUTE_US, 3, true },                   /* not asked again so soon */
-        { 133 * CW_MINUTE_US, 4, true },
-        { 61 * CW_MINUTE_US + 29 * CW_DAY_US, 5, true },
-        { 62 * CW_MINUTE_US + 30 * CW_DAY_US, 6, false },  /* too old */
-    };
-    const char *authorize = script_server_url(hospital, "/authorize?");
-    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
-        cw_clock_shift_us(rows[i].shift_us);
-        const char *location = choose(KEPT);
-        bool left = strncmp(location, authorize, strlen(authorize)) == 0;
-        ck_assert_msg(left == rows[i].leaves, "row %zu: %s", i, location);
-        ck_assert_msg(asked(WELL_KNOWN) == rows[i].asked, "row %zu: %d", i, (int)asked(WELL_KNOWN));
-        ck_assert_msg(!left || strstr(location, "patient%2FPatient.r%20patient%2FObservation.s") != NULL, "row %zu: %s", i, location);
-        int64_t flagged = cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"iss_parameter\":true%'");
-        ck_assert_int_eq(flagged, (int64_t)i + (left ? 1 : 0));
-    }
-    cw_clock_shift_us(0);
-    for (size_t i = 0, seen = 0; i < script_server_count(hospital); i++) {
-        const struct script_request *request = script_server_request(hospital, i);
-        const char *etag = script_request_header(request, "If-None-Match");
-        if (strcmp(request->target, WELL_KNOWN) == 0) {
-            ck_assert_msg(seen++ == 0 ? etag == NULL : strcmp(etag, "\"v1\"") == 0, "request %zu", i);
-        }
-    }
-}
-END_TEST
-
-/* Rules 1.1.7. */
-START_TEST(rules_1_1_7_only_r4)
-{
-    char result[512];
-    snprintf(result, sizeof result, "%s", choose(OLD));
-    expect(200, "GET", result + strlen(base), NULL, "in a form that we cannot read");
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE failure_code = 'fhir_version_unsupported'"), 1);
-    choose(OLD);
-    ck_assert_int_eq(asked("/old/metadata"), 1); /* once */
-}
-END_TEST
-
-/* Rules 0: chosen by what the CapabilityStatement says, unless the operator says otherwise; the reason is kept. */
-START_TEST(rules_0_the_profile_and_its_reason)
-{
-    struct cw_err err = { .code = CW_OK };
-    const char *location = choose(SOFT);
-    ck_assert_ptr_nonnull(strstr(location, "scope=openid%20fhirUser%20launch%2Fpatient%20offline_access&"));
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"profile\":\"epic\",\"profile_why\":\"software\"%'"), 1);
-    must(cw_source_set_profile(&app.model, &operator, sources[SOFT], CW_SPAN("quest"), &err), &err, "profile");
-    location = choose(SOFT);
-    ck_assert_ptr_nonnull(strstr(location, "scope=offline_access%20launch%2Fpatient%20patient%2F%2A.read&"));
-    ck_assert_ptr_null(strstr(location, "aud="));
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"profile\":\"quest\",\"profile_why\":\"operator\"%'"), 1);
-    ck_assert_int_eq(asked("/soft/metadata"), 1);
-}
-END_TEST
-
-/* Rules 2.3.7 and 2.2: what the endpoint has taught goes into the next request, and into what the callback learns from. */
-START_TEST(rules_2_3_7_the_next_request)
-{
-    struct cw_err err = { .code = CW_OK };
-    struct cw_source good;
-    must(cw_source_get(&app.model, CW_ENV_SANDBOX, sources[GOOD], arena, &good, &err), &err, "source");
-    struct cw_endpoint_try tried = { .endpoint = good.endpoint };
-    CW_AUTO_STR first;
-    cw_str_init(&first, 4096);
-    (void)cw_str_add_cstr(&first, choose(GOOD));
-    ck_assert_ptr_nonnull(strstr(cw_str_cstr(&first), "fhirUser"));
-    struct cw_registration *list;
-    size_t count = 0;
-    must(cw_registration_list(&app.model, arena, &list, &count, &err), &err, "registrations");
-    for (size_t i = 0; i < count; i++) {
-        tried.registration = cw_ulid_eq(list[i].source.ulid, sources[GOOD].ulid) ? list[i].id : tried.registration;
-    }
-    tried.scope_step = CW_SCOPE_STEP_LAST - 1;
-    must(cw_endpoint_learn(&app.model, &tried, CW_LESSON_SCOPE_REFUSED, &err), &err, "lesson");
-    must(cw_endpoint_learn(&app.model, &tried, CW_LESSON_AUD_REFUSED, &err), &err, "lesson");
-    const char *location = choose(GOOD);
-    ck_assert_ptr_null(strstr(location, "fhirUser"));
-    ck_assert_ptr_null(strstr(location, "offline_access"));
-    ck_assert_ptr_nonnull(strstr(location, "%2Fgood%2F&code_challenge")); /* aud, published without its slash */
-    ck_assert_ptr_nonnull(strstr(cw_str_cstr(&first), "%2Fgood&code_challenge"));
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"scope_step\":4,\"aud_toggled\":true%'"), 1);
-    must(cw_endpoint_forget(&app.model, &operator, good.endpoint, &err), &err, "forget");
-}
-END_TEST
-
-/* Rules 2.1: a request that is too long for a URL is a form of its own page, which needs no script and leads to the portal alone. */
-START_TEST(rules_2_1_a_long_request_is_posted)
-{
-    new_session((struct cw_session_new){ .expires_in_s = 1800 });
-    expect(200, "GET", "", NULL, NULL);
-    char body[256];
-    snprintf(body, sizeof body, "token=%s&source=%s", token, ids[LONG]);
-    struct fcgi_answer page = ask("POST", "/start", body);
-    ck_assert_int_eq(page.status, 200);
-    char action[256];
-    snprintf(action, sizeof action, "<form method=\"post\" action=\"%s\" data-go>", script_server_url(hospital, "/authorize?acr=1"));
-    ck_assert_msg(strstr(page.body, action) != NULL, "%s", page.body);
-    static const char *const fields[] = { "name=\"response_type\" value=\"code\"", "name=\"client_id\" value=\"our-client\"",
-                                          "name=\"redirect_uri\" value=\"https://cw.test/callback/", "name=\"code_challenge_method\" value=\"S256\"",
-                                          "patient/Observation.s patient/Observation.r ", "name=\"state\" value=\"", "<button" };
-    for (size_t i = 0; i < CW_ARRAY_LEN(fields); i++) {
-        ck_assert_msg(strstr(page.body, fields[i]) != NULL, "no %s in %s", fields[i], page.body);
-    }
-    ck_assert_ptr_null(strstr(page.body, "name=\"acr\""));
-    char policy[128];
-    snprintf(policy, sizeof policy, "form-action %s https:;", script_server_url(hospital, ""));
-    ck_assert_msg(strstr(fcgi_header(&page, "Content-Security-Policy"), policy) != NULL, "%s", fcgi_header(&page, "Content-Security-Policy"));
-    ck_assert_ptr_nonnull(strstr(page.head, "Cache-Control: no-store"));
-    fcgi_answer_free(&page);
 }
 END_TEST
 
@@ -745,11 +597,6 @@ static Suite *picker_suite(void)
     tcase_add_test(tcase, a_start_leaves_for_the_portal);
     tcase_add_test(tcase, forms_belong_to_session_and_browser);
     tcase_add_test(tcase, what_cannot_start_says_why);
-    tcase_add_test(tcase, rules_1_4_a_discovery_is_kept);
-    tcase_add_test(tcase, rules_1_1_7_only_r4);
-    tcase_add_test(tcase, rules_0_the_profile_and_its_reason);
-    tcase_add_test(tcase, rules_2_3_7_the_next_request);
-    tcase_add_test(tcase, rules_2_1_a_long_request_is_posted);
     tcase_add_test(tcase, unknown_sources_are_refused);
     tcase_add_test(tcase, at_most_ten_attempts_are_open);
     tcase_add_test(tcase, a_connection_says_what_it_lacks);
@@ -838,7 +685,7 @@ int main(int argc, char **argv)
     if (pthread_create(&server, NULL, serve, &listener) != 0) {
         abort();
     }
-    Suite *suites[] = { picker_suite(), NULL };
+    Suite *suites[] = { picker_suite(), leave_suite(), NULL };
     int rc = cw_check_main(suites);
     cw_stop_ask();
     pthread_join(server, NULL);
