@@ -305,6 +305,10 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
     const struct cw_callback_case this = case_of(run);
     if (failure == NULL && (failure = cw_callback_judge(&this, &run->found, run->err)) != NULL) {
         cw_callback_give_back(&this);
+        struct cw_span asked = run->attempt.scopes_asked;
+        if (strcmp(failure, CW_FAIL_SCOPE) == 0 && cw_scope_compare(asked, asked).any_resource) {
+            learn(run, CW_LESSON_NOTHING_GRANTED);
+        }
     }
     if (failure != NULL) {
         end_failed(run, failure, words, ret);

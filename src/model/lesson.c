@@ -77,6 +77,9 @@ enum cw_code cw_endpoint_learn(struct cw_model *m, const struct cw_endpoint_try 
         return execute(m, &q_worked, values, err);
     }
     scope += lesson == CW_LESSON_SCOPE_REFUSED ? 1 : 0;
+    if (lesson == CW_LESSON_NOTHING_GRANTED && scope < CW_SCOPE_STEP_DIALECT) {
+        scope = CW_SCOPE_STEP_DIALECT;
+    }
     aud += lesson == CW_LESSON_AUD_REFUSED ? 1 : 0;
     const struct cw_value values[] = { cw_v_id(&tried->registration.ulid), cw_v_int(scope), cw_v_int(aud), now,
                                        cw_v_id(&tried->endpoint.ulid) };

@@ -10,6 +10,7 @@
 
 #include "model/source.h"
 
+#define CW_SCOPE_STEP_DIALECT 2u
 #define CW_SCOPE_STEP_LAST 4u /* 1 wild card or not, 2 the other dialect, 3 no fhirUser, 4 no offline_access either */
 
 /* One request: whom it went to, and with which steps. Pinned with its attempt. */
@@ -23,6 +24,7 @@ struct cw_endpoint_try {
 enum cw_lesson {
     CW_LESSON_SCOPE_REFUSED,  /* invalid_scope */
     CW_LESSON_AUD_REFUSED,    /* invalid_request that speaks of aud */
+    CW_LESSON_NOTHING_GRANTED, /* signed in, but every resource scope was dropped in silence: Oracle does that to the other SMART version's scopes */
     CW_LESSON_WORKED          /* connected */
 };
 

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "base/time.h"
+#include "model/lesson.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "smart/jwks.h"
@@ -571,6 +572,11 @@ START_TEST(rules_2_3_7_refusals_teach)
                       (int)lesson("scope_step"), (int)lesson("aud_step"));
     }
     ck_assert_int_eq(lesson("worked_at IS NOT NULL"), 0);
+    cw_test_db_sql(&test, "DELETE FROM endpoint_lesson");
+    struct started empty = begin((struct start){ .token_path = "/noscope" });
+    struct fcgi_answer dropped = back(&empty, COOKIE, "&code=good");
+    fcgi_answer_free(&dropped);
+    ck_assert_int_eq(lesson("scope_step"), CW_SCOPE_STEP_DIALECT); /* quirk 28 */
     struct started good = begin((struct start){ .scope_step = 2 });
     struct fcgi_answer answer = back(&good, COOKIE, "&code=good");
     fcgi_answer_free(&answer);

@@ -183,6 +183,19 @@ START_TEST(rules_2_2_the_slash_is_toggled_once)
 }
 END_TEST
 
+/* Rules 9, quirk 28: the other SMART version next, and no further by that. */
+START_TEST(quirk28_nothing_granted)
+{
+    struct cw_endpoint_try tried = new_try(fresh_source().endpoint);
+    OK(cw_endpoint_learn(&m, &tried, CW_LESSON_NOTHING_GRANTED, &err));
+    for (int repeat = 0; repeat < 3; repeat++) {
+        tried = next_of(&tried);
+        ck_assert_uint_eq(tried.scope_step, CW_SCOPE_STEP_DIALECT);
+        OK(cw_endpoint_learn(&m, &tried, CW_LESSON_NOTHING_GRANTED, &err));
+    }
+}
+END_TEST
+
 START_TEST(what_worked_is_kept_until_the_software_changes)
 {
     struct cw_endpoint_id id = fresh_source().endpoint;
@@ -233,6 +246,7 @@ static Suite *endpoint_suite(void)
     tcase_add_test(tcase, software_is_known_by_name_and_version);
     tcase_add_test(tcase, rules_2_3_7_the_ladder_has_an_end);
     tcase_add_test(tcase, rules_2_2_the_slash_is_toggled_once);
+    tcase_add_test(tcase, quirk28_nothing_granted);
     tcase_add_test(tcase, what_worked_is_kept_until_the_software_changes);
     tcase_add_test(tcase, the_operator_makes_it_forget);
     suite_add_tcase(suite, tcase);

@@ -257,6 +257,7 @@ START_TEST(rules_2_3_7_ladder)
         ck_assert_msg(step == rows[i].step, "row %zu: %u", i, step);
     }
     ck_assert_uint_eq(CW_SCOPE_STEP__COUNT, CW_SCOPE_STEP_LAST + 1u); /* model/lesson.h counts the same steps */
+    ck_assert_uint_eq(CW_SCOPE_OTHER_DIALECT, CW_SCOPE_STEP_DIALECT);
 }
 END_TEST
 
