@@ -10,7 +10,7 @@ fault() {
     faults=$((faults + 1))
 }
 
-quirks=$(grep -hoE "['\`\"]quirk [0-9]+:" tests/system/quirks_*.mjs 2>/dev/null | tr -d "'\`\"" | sort -u || true)
+quirks=$(grep -hoE "['\`\"]quirk [0-9]+:" tests/system/*.mjs | tr -d "'\`\"" | sort -u || true)
 
 named() {
     # shellcheck disable=SC2016 # the back ticks are the page's
