@@ -83,6 +83,8 @@ cw_handler_fn cw_api_patient_create;
 cw_handler_fn cw_api_patient_get;
 cw_handler_fn cw_api_patient_list;
 cw_handler_fn cw_api_patient_replace;
+cw_handler_fn cw_api_patient_delete;
+cw_handler_fn cw_api_connection_disconnect;
 cw_handler_fn cw_api_records;
 cw_handler_fn cw_api_source_get;
 cw_handler_fn cw_api_source_list;

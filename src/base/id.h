@@ -49,6 +49,7 @@ struct cw_task_id { struct cw_ulid ulid; };
 struct cw_record_id { struct cw_ulid ulid; };
 struct cw_event_id { struct cw_ulid ulid; };
 struct cw_job_id { struct cw_ulid ulid; };
+struct cw_revocation_id { struct cw_ulid ulid; };
 
 bool cw_ulid_eq(struct cw_ulid a, struct cw_ulid b) CW_PURE;
 bool cw_ulid_is_zero(struct cw_ulid a) CW_PURE;

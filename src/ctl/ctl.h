@@ -70,6 +70,7 @@ extern const struct ctl_command ctl_key_commands[];
 extern const struct ctl_command ctl_source_commands[];
 extern const struct ctl_command ctl_source_profile_commands[];
 extern const struct ctl_command ctl_client_commands[];
+extern const struct ctl_command ctl_patient_commands[];
 extern const struct ctl_command ctl_pull_commands[];
 extern const struct ctl_command ctl_doctor_commands[];
 extern const struct ctl_command ctl_attempt_commands[];

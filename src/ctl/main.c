@@ -17,8 +17,8 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const struct ctl_command *const tables[] = {
-    ctl_config_commands, ctl_keyring_commands, ctl_org_commands,     ctl_key_commands,    ctl_source_commands,
-    ctl_client_commands, ctl_pull_commands,    ctl_attempt_commands, ctl_doctor_commands,
+    ctl_config_commands,      ctl_keyring_commands, ctl_org_commands,     ctl_key_commands, ctl_source_commands,
+    ctl_client_commands,      ctl_patient_commands, ctl_pull_commands,    ctl_attempt_commands, ctl_doctor_commands,
     ctl_signing_key_commands, ctl_status_commands,
     ctl_source_profile_commands,
 };

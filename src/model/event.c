@@ -83,31 +83,52 @@ const char *cw_event_name(enum cw_event_kind kind)
         return "connection.expiring";
     case CW_EVENT_REFRESH_DELAYED:
         return "connection.refresh_delayed";
+    case CW_EVENT_CONNECTION_DISCONNECTED:
+        return "connection.disconnected";
+    case CW_EVENT_PATIENT_DELETED:
+        return "patient.deleted";
     case CW_EVENT__COUNT:
         break;
     }
     cw_bug("an event kind that does not exist");
 }
 
-enum cw_code cw_event_write(struct cw_db *db, struct cw_org_id org, struct cw_patient_row patient,
-                            const struct cw_data_key *key, enum cw_event_kind kind, struct cw_ulid subject,
-                            struct cw_span payload, struct cw_err *err)
+static enum cw_code write_event(struct cw_db *db, struct cw_org_id org, const struct cw_value *patient,
+                                const struct cw_data_key *key, const struct cw_value fact[3], struct cw_err *err)
 {
     if (!cw_db_in_tx(db)) {
-        cw_bug("cw_event_write needs the transaction that makes the event true");
+        cw_bug("an event needs the transaction that makes it true");
     }
     struct cw_event_id id = { cw_ulid_new() };
     CW_AUTO_STR sealed;
-    cw_str_init(&sealed, payload.len + CW_SEAL_OVERHEAD);
-    enum cw_code rc = cw_seal(key, CW_AAD("event.payload", id), payload, &sealed, err);
+    cw_str_init(&sealed, fact[2].bytes.len + CW_SEAL_OVERHEAD);
+    enum cw_code rc = cw_seal(key, CW_AAD("event.payload", id), fact[2].bytes, &sealed, err);
     if (rc != CW_OK) {
         return rc;
     }
     const struct cw_value values[] = {
-        cw_v_id(&id.ulid),   cw_v_id(&org.ulid),               cw_v_id(&patient.ulid),  cw_v_int(kind),
-        cw_v_id(&subject),   cw_v_bytes(cw_str_span(&sealed)), cw_v_int(key->version), cw_v_time(cw_now_us()),
+        cw_v_id(&id.ulid), cw_v_id(&org.ulid),               *patient,               fact[0],
+        fact[1],           cw_v_bytes(cw_str_span(&sealed)), cw_v_int(key->version), cw_v_time(cw_now_us()),
     };
     return cw_db_exec(db, &q_insert, values, NULL, err);
+}
+
+enum cw_code cw_event_write(struct cw_db *db, struct cw_org_id org, struct cw_patient_row patient,
+                            const struct cw_data_key *key, enum cw_event_kind kind, struct cw_ulid subject,
+                            struct cw_span payload, struct cw_err *err)
+{
+    const struct cw_value about = cw_v_id(&patient.ulid);
+    const struct cw_value fact[3] = { cw_v_int(kind), cw_v_id(&subject), cw_v_bytes(payload) };
+    return write_event(db, org, &about, key, fact, err);
+}
+
+enum cw_code cw_event_write_org(struct cw_db *db, struct cw_org_id org, const struct cw_data_key *key,
+                                enum cw_event_kind kind, struct cw_ulid subject, struct cw_span payload,
+                                struct cw_err *err)
+{
+    const struct cw_value nobody = cw_v_null();
+    const struct cw_value fact[3] = { cw_v_int(kind), cw_v_id(&subject), cw_v_bytes(payload) };
+    return write_event(db, org, &nobody, key, fact, err);
 }
 
 /* ---- the sequencer */

@@ -21,9 +21,10 @@ static const struct cw_query q_job_add = {
 };
 static const struct cw_query q_job_due = {
     .name = "job.due",
-    .sql = "SELECT id, kind, subject, fence, tries, ready_at FROM job WHERE ready_at >= ? AND ready_at <= ?"
+    .sql = "SELECT id, kind, subject, fence, tries, ready_at FROM job WHERE kind = ? AND ready_at >= ?"
+           " AND ready_at <= ?"
            " ORDER BY ready_at, priority, id LIMIT ? FOR UPDATE SKIP LOCKED",
-    .params = "tti",
+    .params = "itti",
     .columns = "bibiit",
 };
 static const struct cw_query q_job_lease = {
@@ -111,6 +112,7 @@ enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid 
 
 struct claim {
     const char *owner;
+    enum cw_job_kind kind;
     int64_t lease_us, from_us, now_us, last_us;
     unsigned most;
     struct cw_arena *arena;
@@ -123,7 +125,8 @@ static enum cw_code claim_tx(struct cw_db *db, void *arg, struct cw_err *err)
     struct claim *claim = arg;
     claim->count = 0;
     cw_arena_clear(claim->arena);
-    struct cw_value params[] = { cw_v_time(claim->from_us), cw_v_time(claim->now_us), cw_v_int(claim->most) };
+    struct cw_value params[] = { cw_v_int(claim->kind), cw_v_time(claim->from_us), cw_v_time(claim->now_us),
+                                 cw_v_int(claim->most) };
     struct cw_rows rows;
     enum cw_code rc = cw_db_select(db, &q_job_due, params, claim->arena, &rows, err);
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
@@ -148,7 +151,9 @@ static enum cw_code claim_tx(struct cw_db *db, void *arg, struct cw_err *err)
 enum cw_code cw_job_claim(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, struct cw_job *ret,
                           size_t *ret_count, struct cw_err *err)
 {
-    struct claim claim = { .owner = owner, .lease_us = lease_us, .most = most, .jobs = ret, .now_us = cw_now_us() };
+    struct claim claim = {
+        .owner = owner, .kind = CW_JOB_PULL, .lease_us = lease_us, .most = most, .jobs = ret, .now_us = cw_now_us()
+    };
     claim.arena = cw_arena_new(64 * 1024 + (size_t)most * 512);
     if (claim.arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "job.claim", "out of memory");
@@ -167,6 +172,21 @@ enum cw_code cw_job_claim(struct cw_model *m, const char *owner, int64_t lease_u
     atomic_store(&claim_from_us, claim.count == most ? claim.last_us : 0);
     *ret_count = claim.count;
     return CW_OK;
+}
+
+enum cw_code cw_job_claim_one(struct cw_model *m, const char *owner, enum cw_job_kind kind, int64_t lease_us,
+                              struct cw_job *ret, struct cw_err *err)
+{
+    struct claim claim = {
+        .owner = owner, .kind = kind, .lease_us = lease_us, .most = 1, .jobs = ret, .now_us = cw_now_us()
+    };
+    claim.arena = cw_arena_new(8192);
+    if (claim.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "job.claim", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, claim_tx, &claim, err);
+    cw_arena_free(claim.arena);
+    return rc == CW_OK && claim.count == 0 ? cw_err_set(err, CW_E_NOT_FOUND, "job.claim", "none is due") : rc;
 }
 
 /* Runs one statement that needs no transaction of several, on a borrowed connection. */

@@ -8,7 +8,7 @@
 
 #include "model/model.h"
 
-enum cw_job_kind { CW_JOB_PULL = 1 };
+enum cw_job_kind { CW_JOB_PULL = 1, CW_JOB_REVOKE = 2 };
 
 struct cw_job {
     struct cw_job_id id;
@@ -21,9 +21,12 @@ struct cw_job {
 /* In the caller's transaction; one job a (kind, subject): CW_E_CONFLICT when it is there. endpoint zero: none. */
 enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid subject, struct cw_endpoint_id endpoint,
                         unsigned priority, int64_t ready_us, struct cw_err *err) CW_MUST_USE;
-/* Claims up to `most` due jobs in one transaction. Nodes begin at different points of the queue. */
+/* Claims up to `most` due pulls in one transaction. Nodes begin at different points of the queue. */
 enum cw_code cw_job_claim(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, struct cw_job *ret,
                           size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* One due job of another kind. CW_E_NOT_FOUND: there is none. */
+enum cw_code cw_job_claim_one(struct cw_model *m, const char *owner, enum cw_job_kind kind, int64_t lease_us,
+                              struct cw_job *ret, struct cw_err *err) CW_MUST_USE;
 /* Longer lease for what we hold. Those that were lost are CW_E_CONFLICT. */
 enum cw_code cw_job_renew(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t lease_us,
                           struct cw_err *err) CW_MUST_USE;

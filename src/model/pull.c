@@ -72,25 +72,6 @@ static const struct cw_query q_pull_planned = {
     .params = "btb",
     .columns = "",
 };
-static const struct cw_query q_pull_ended = {
-    .name = "pull.ended",
-    .sql = "UPDATE pull SET status = ?, failure_code = ?, receipt_sealed = ?, key_version = ?, ended_at = ? WHERE id = ?",
-    .params = "ibbitb",
-    .columns = "",
-};
-static const struct cw_query q_pages_forget = {
-    .name = "pull.pages_forget",
-    .sql = "DELETE p FROM pull_page p JOIN pull_task t ON t.id = p.task WHERE t.pull = ?",
-    .params = "b",
-    .columns = "",
-};
-static const struct cw_query q_end_facts = {
-    .name = "pull.end_facts",
-    .sql = "SELECT p.patient_id, c.source, u.organization, u.received, u.errors, u.created_at, u.patient, u.connection,"
-           " u.endpoint FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
-    .params = "b",
-    .columns = "bbbiitbbb",
-};
 static const struct cw_query q_job_sooner = {
     .name = "pull.job_sooner",
     .sql = "UPDATE job SET ready_at = ? WHERE kind = 1 AND subject = ? AND ready_at > ?",
@@ -107,8 +88,8 @@ const char *cw_pull_status_name(enum cw_pull_status status)
 /* ---------------------------------------------------------------------------------------------- starting */
 
 /* The rows of pull and job, whatever else this connection has. */
-static enum cw_code insert_pull(struct cw_db *db, const struct cw_connection *connection, enum cw_pull_trigger trigger,
-                                int64_t ready_us, struct cw_pull_id *ret, struct cw_err *err)
+enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_connection *connection, enum cw_pull_trigger trigger,
+                             int64_t ready_us, struct cw_pull_id *ret, struct cw_err *err)
 {
     struct cw_pull_id id = { cw_ulid_new() };
     struct cw_value params[] = {
@@ -156,7 +137,7 @@ enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct
         rc = cw_err_set(err, CW_E_CONFLICT, "pull.start", "a pull of this connection waits or runs already");
     }
     cw_arena_free(arena);
-    return rc == CW_OK ? insert_pull(db, connection, trigger, cw_now_us(), ret, err) : rc;
+    return rc == CW_OK ? cw_pull_insert(db, connection, trigger, cw_now_us(), ret, err) : rc;
 }
 
 struct start {
@@ -371,123 +352,4 @@ enum cw_code cw_pull_plan(struct cw_model *m, const char *owner, const struct cw
 {
     struct planning plan = { m, owner, job, id, plan_json, tasks, count };
     return cw_tx_pool(m->pool, plan_tx, &plan, err);
-}
-
-/* ---------------------------------------------------------------------------------------------- the end */
-
-struct ending {
-    struct cw_model *m;
-    const char *owner;
-    const struct cw_job *job;
-    struct cw_pull_id id;
-    enum cw_pull_status status;
-    const char *failure_code;
-    struct cw_span receipt;
-    int64_t again_us;
-};
-
-/* data.object of records.sync.completed and .failed, as the contract's app expects it. */
-static enum cw_code end_event(struct ending *end, struct cw_db *db, const struct cw_data_key *key,
-                              const struct cw_value *facts, int64_t now_us, struct cw_err *err)
-{
-    bool failed = end->status == CW_PULL_FAILED;
-    char source[CW_ID_TEXT_MAX], pull[CW_ID_TEXT_MAX];
-    cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&facts[1]), source);
-    cw_id_emit(CW_PREFIX_PULL, end->id.ulid, pull);
-    CW_AUTO_STR payload;
-    cw_str_init(&payload, 8192);
-    struct cw_jsonw w;
-    cw_jsonw_init(&w, &payload);
-    cw_jsonw_open_object(&w);
-    cw_jsonw_key_cstr(&w, "resource_type", "records_sync");
-    cw_jsonw_key_text(&w, "patient_id", facts[0].bytes);
-    cw_jsonw_key_cstr(&w, "connection_id", source);
-    if (failed) {
-        cw_jsonw_key_cstr(&w, "error_message", end->failure_code);
-    } else {
-        cw_jsonw_key_int(&w, "total", facts[3].number);
-        cw_jsonw_key_int(&w, "errors", facts[4].number);
-        cw_jsonw_key_int(&w, "duration_ms", (now_us - facts[5].number) / 1000);
-    }
-    cw_jsonw_key_cstr(&w, "pull_id", pull);
-    cw_jsonw_key_cstr(&w, "status", cw_pull_status_name(end->status));
-    cw_jsonw_close_object(&w);
-    enum cw_code rc = cw_jsonw_end(&w);
-    if (rc != CW_OK) {
-        return cw_err_set(err, rc, "pull.end", "the event could not be written");
-    }
-    struct cw_org_id org = { cw_value_id(&facts[2]) };
-    struct cw_patient_row patient = { cw_value_id(&facts[6]) };
-    return cw_event_write(db, org, patient, key, failed ? CW_EVENT_SYNC_FAILED : CW_EVENT_SYNC_COMPLETED, end->id.ulid,
-                          cw_str_span(&payload), err);
-}
-
-static enum cw_code end_locked(struct ending *end, struct cw_db *db, struct cw_arena *arena, struct cw_err *err)
-{
-    enum cw_pull_status status;
-    struct cw_patient_row patient;
-    enum cw_code rc = cw_pull_lock(db, end->id, arena, &status, &patient, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    if (status >= CW_PULL_COMPLETE) {
-        return cw_job_finish(db, end->job, err); /* ended before: one terminal event only */
-    }
-    CW_AUTO_DATA_KEY key;
-    rc = cw_patient_key(end->m, db, patient, 0, &key, err);
-    struct cw_value receipt = cw_v_null();
-    if (rc == CW_OK) {
-        rc = cw_cell_seal(&key, CW_AAD("pull.receipt", end->id), end->receipt, arena, &receipt, err);
-    }
-    int64_t now_us = cw_now_us();
-    struct cw_value id_param[] = { cw_v_id(&end->id.ulid) };
-    const struct cw_value *facts;
-    if (rc == CW_OK) {
-        rc = cw_db_one(db, &q_end_facts, id_param, arena, &facts, err);
-    }
-    if (rc == CW_OK) {
-        struct cw_value params[] = { cw_v_int(end->status), cw_v_bytes(cw_span_cstr(end->failure_code)), receipt,
-                                     cw_v_int(key.version), cw_v_time(now_us), cw_v_id(&end->id.ulid) };
-        rc = cw_db_exec(db, &q_pull_ended, params, NULL, err);
-    }
-    if (rc == CW_OK) {
-        rc = cw_db_exec(db, &q_pages_forget, id_param, NULL, err);
-    }
-    if (rc == CW_OK) {
-        rc = end_event(end, db, &key, facts, now_us, err);
-    }
-    if (rc == CW_OK) {
-        rc = cw_job_finish(db, end->job, err);
-    }
-    if (rc == CW_OK && end->again_us != 0) {
-        struct cw_connection connection = { .id = { cw_value_id(&facts[7]) }, .org = { cw_value_id(&facts[2]) },
-                                            .patient = patient, .endpoint = { cw_value_id(&facts[8]) } };
-        struct cw_pull_id next;
-        rc = insert_pull(db, &connection, CW_PULL_SCHEDULE, end->again_us, &next, err);
-    }
-    return rc;
-}
-
-static enum cw_code end_tx(struct cw_db *db, void *arg, struct cw_err *err)
-{
-    struct ending *end = arg;
-    enum cw_code rc = cw_job_hold(db, end->owner, end->job, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    struct cw_arena *arena = cw_arena_new((size_t)8 * 1024 * 1024);
-    if (arena == NULL) {
-        return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
-    }
-    rc = end_locked(end, db, arena, err);
-    cw_arena_free(arena);
-    return rc;
-}
-
-enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
-                         const struct cw_pull_ending *ending, struct cw_err *err)
-{
-    const char *code = ending->failure_code == NULL ? NULL : cw_failure_known(ending->failure_code, CW_FAILS_PULL);
-    struct ending end = { m, owner, job, id, ending->status, code, ending->receipt_json, ending->again_us };
-    return cw_tx_pool(m->pool, end_tx, &end, err);
 }

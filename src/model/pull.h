@@ -138,4 +138,9 @@ struct cw_pull_ending {
 enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
                          const struct cw_pull_ending *ending, struct cw_err *err) CW_MUST_USE;
 
+/* In the caller's transaction, which has taken the job's row away: waiting or running → failed, with the terminal event and no receipt. A pull that has
+ * ended is CW_OK. */
+enum cw_code cw_pull_cancel_in(struct cw_model *m, struct cw_db *db, struct cw_pull_id id, const char *failure_code,
+                               struct cw_err *err) CW_MUST_USE;
+
 #endif

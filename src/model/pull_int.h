@@ -5,6 +5,9 @@
 
 #include "model/pull.h"
 
+/* A waiting pull and its job, in the caller's transaction, ready at a time. */
+enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_connection *connection, enum cw_pull_trigger trigger,
+                            int64_t ready_us, struct cw_pull_id *ret, struct cw_err *err) CW_MUST_USE;
 /* Locks the pull's row in the caller's transaction. */
 enum cw_code cw_pull_lock(struct cw_db *db, struct cw_pull_id id, struct cw_arena *arena,
                           enum cw_pull_status *ret_status, struct cw_patient_row *ret_patient, struct cw_err *err)

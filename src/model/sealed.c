@@ -56,6 +56,7 @@ const struct cw_sealed_column cw_sealed_columns[] = {
     SEALED("document_chunk", "body", "document", "d.patient", NOBODY, "d.key_version",
            "JOIN document AS d ON d.id = t.document", "t.ordinal"),
     SEALED("event", "payload", "id", "t.patient", "t.organization", "t.key_version", "", ONE_CELL),
+    SEALED("dynamic_client", "private", "connection", "t.patient", NOBODY, "t.key_version", "", ONE_CELL),
     CELL("exchange", "sealed", "sealed", "object", "t.patient", NOBODY, "t.key_version", "", ONE_CELL),
     SEALED("revocation", "refresh", "id", NOBODY, "t.organization", "t.key_version", "", ONE_CELL),
     SEALED("revocation", "access", "id", NOBODY, "t.organization", "t.key_version", "", ONE_CELL),

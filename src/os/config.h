@@ -70,6 +70,7 @@ enum cw_config_key {
     /* [privacy] */
     CW_CONF_IDENTIFIER_SYSTEM,   /* identifier_system: default urn:chartway:patient-id */
     CW_CONF_TOMBSTONE_JOURNAL,   /* tombstone_journal: default $state_dir/tombstones.journal */
+    CW_CONF_KEY_BACKUP_DAYS,     /* key_backup_days: default 30 */
     /* [sandbox] */
     CW_CONF_SANDBOX_ENABLED,     /* enabled: default false; chartway-sandbox refuses to start without */
     CW_CONF_SANDBOX_DATA,        /* data: folder of transaction Bundles and NDJSON to serve beside the generated patients; optional */

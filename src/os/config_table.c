@@ -105,6 +105,8 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
         "System of the identifier that a served Patient carries." },
     [CW_CONF_TOMBSTONE_JOURNAL] = { "privacy", "tombstone_journal", CONFIG_PATH, false, 1, 1024, "${state_dir}/tombstones.journal", NULL, NULL,
         "Journal of deletions, kept outside the database; a restore applies it again." },
+    [CW_CONF_KEY_BACKUP_DAYS] = { "privacy", "key_backup_days", CONFIG_INT, false, 0, 3650, "30", NULL, NULL,
+        "How long backups of the wrapped patient keys are kept, binary log included: a deletion is final after that." },
 
     [CW_CONF_SANDBOX_ENABLED] = { "sandbox", "enabled", CONFIG_BOOL, false, 0, 0, "false", NULL, NULL,
         "Whether chartway-sandbox may run here. Never in production." },

@@ -15,6 +15,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -247,6 +248,38 @@ static void clear_environment(void)
             cw_bug("unsetenv refuses a name");
         }
     }
+}
+
+/* The file's last byte, or a line's end where it has none. */
+static char last_byte(int fd)
+{
+    char last = '\n';
+    off_t size = lseek(fd, 0, SEEK_END);
+    return size > 0 && pread(fd, &last, 1, size - 1) != 1 ? '\0' : last;
+}
+
+enum cw_code cw_file_append_line(const char *path, struct cw_span line, struct cw_err *err)
+{
+    bool fresh = access(path, F_OK) != 0;
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        return file_fault(err, path, "open");
+    }
+    const char *step = NULL;
+    if (flock(fd, LOCK_EX) != 0) {
+        step = "lock";
+    } else if (last_byte(fd) != '\n' && !write_all(fd, CW_SPAN("\n"))) {
+        step = "write";
+    } else if (!write_all(fd, line) || !write_all(fd, CW_SPAN("\n"))) {
+        step = "write";
+    } else if (fsync(fd) != 0) {
+        step = "fsync";
+    } else if (fresh && !sync_folder(path)) {
+        step = "fsync of the folder";
+    }
+    enum cw_code rc = step == NULL ? CW_OK : file_fault(err, path, step);
+    (void)close(fd);
+    return rc;
 }
 
 void cw_process_harden(void)

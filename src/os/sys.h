@@ -30,6 +30,10 @@ enum cw_code cw_file_read(const char *path, bool private_only, struct cw_str *ou
 enum cw_code cw_file_replace(const char *path, unsigned mode, struct cw_span content, struct cw_err *err)
     CW_NONNULL(1) CW_MUST_USE;
 
+/* Appends one line ("\n" is added) that is on disk when this returns; writers of several processes take turns. The file is made with mode 0600. A line that
+ * a crash cut short is ended first. */
+enum cw_code cw_file_append_line(const char *path, struct cw_span line, struct cw_err *err) CW_NONNULL(1) CW_MUST_USE;
+
 /* No core dumps, no ptrace by the same user (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), umask 027, SIGPIPE ignored; variables by which the
  * environment would choose proxies, trust or a TLS key log are taken out. Before any other thread. */
 void cw_process_harden(void);

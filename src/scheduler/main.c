@@ -14,7 +14,7 @@
 
 #define SMALL_STACK (512u * 1024u)
 #define DIGESTERS_MAX 64
-#define THREADS_MAX (CW_PREPARERS + CW_KEEPERS + DIGESTERS_MAX + 4)
+#define THREADS_MAX (CW_REVOKERS + CW_PREPARERS + CW_KEEPERS + DIGESTERS_MAX + 4)
 
 struct threads {
     pthread_t ids[THREADS_MAX];
@@ -105,6 +105,9 @@ static void work(struct scheduler *s)
               spawn(&others, prober_main, s);
     for (int i = 0; up && i < CW_PREPARERS; i++) {
         up = spawn(&others, preparer_main, s);
+    }
+    for (int i = 0; up && i < CW_REVOKERS; i++) {
+        up = spawn(&others, revoker_main, s);
     }
     for (int i = 0; up && i < CW_KEEPERS; i++) {
         up = spawn(&others, keeper_main, s);

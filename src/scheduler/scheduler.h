@@ -33,6 +33,7 @@
 #include "smart/renewal.h"
 
 #define CW_KEEPERS 8                  /* threads of the keep-alive */
+#define CW_REVOKERS 2                 /* threads that give tokens back */
 #define CW_RUNS_MAX 1024              /* pulls in flight in one process */
 #define CW_PREPARERS 16               /* they wait, mostly */
 #define CW_PREPARE_PER_HOST 2         /* so that one hanging hospital takes two of them at most */
@@ -203,6 +204,9 @@ void *keeper_main(void *scheduler);
 void *prober_main(void *scheduler);
 /* The one thing that is due longest, if this node has the duty. *ret_did false: nothing is due, or it is another node's. `pause_ms` between requests. */
 enum cw_code probe_due(struct scheduler *s, struct cw_http *http, int pause_ms, bool *ret_did, struct cw_err *err);
+
+/* revoke.c: tokens that nobody uses any more go back to who gave them. */
+void *revoker_main(void *scheduler);
 
 /* upkeep.c */
 void *sequencer_main(void *scheduler);

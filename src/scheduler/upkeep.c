@@ -8,9 +8,12 @@
 #include "base/time.h"
 #include "catalog/index.h"
 #include "model/attempt.h"
+#include "model/deletion.h"
+#include "model/disconnect.h"
 #include "model/event.h"
 #include "model/signing.h"
 #include "model/keep_alive.h"
+#include "model/revocation.h"
 #include "os/log.h"
 #include "os/sys.h"
 
@@ -96,6 +99,9 @@ static void sweep(struct scheduler *s)
         { "sessions", cw_session_expire_due },
         { "ends", cw_ends_sweep },
         { "leases", free_expired },
+        { "disconnections", cw_disconnection_sweep },
+        { "deletions", cw_deletion_sweep },
+        { "revocations", cw_revocation_sweep },
         { "signing_keys", cw_signing_sweep },
     };
     for (size_t i = 0; i < CW_ARRAY_LEN(sweeps); i++) {

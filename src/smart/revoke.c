@@ -30,20 +30,30 @@ static enum cw_code meaning_of(const struct cw_http_response *response, struct c
     return rc == CW_OK ? rc : cw_err_sys(err, rc, (int)status, "revoke", "answered with status %ld", status);
 }
 
-enum cw_code cw_smart_revoke(struct cw_http *http, const struct cw_smart_client *client, const char *revocation_endpoint,
-                             struct cw_span token, enum cw_revoke_hint hint, struct cw_err *err)
+enum cw_code cw_smart_revoke_wish(struct cw_http *http, const struct cw_smart_client *client,
+                                  const struct cw_revoke_wish *wish, long *ret_retry_after_s, struct cw_err *err)
 {
     CW_AUTO_STR form;
     cw_str_init_secret(&form, CW_TOKEN_BODY_MAX);
-    (void)cw_form_add(&form, "token", token);
+    (void)cw_form_add(&form, "token", wish->token);
     (void)cw_form_add(&form, "token_type_hint",
-                      hint == CW_REVOKE_REFRESH_TOKEN ? CW_SPAN("refresh_token") : CW_SPAN("access_token"));
+                      wish->hint == CW_REVOKE_REFRESH_TOKEN ? CW_SPAN("refresh_token") : CW_SPAN("access_token"));
     struct cw_http_response response;
     cw_http_response_init(&response);
-    enum cw_code rc = cw_token_post(http, client, revocation_endpoint, &form, &response, err);
+    *ret_retry_after_s = -1;
+    enum cw_code rc = cw_token_post(http, client, wish->endpoint, &form, &response, err);
     if (rc == CW_OK) {
+        *ret_retry_after_s = response.retry_after_s;
         rc = meaning_of(&response, err);
     }
     cw_http_response_release(&response);
     return rc;
+}
+
+enum cw_code cw_smart_revoke(struct cw_http *http, const struct cw_smart_client *client, const char *revocation_endpoint,
+                             struct cw_span token, enum cw_revoke_hint hint, struct cw_err *err)
+{
+    const struct cw_revoke_wish wish = { revocation_endpoint, token, hint };
+    long retry_after_s;
+    return cw_smart_revoke_wish(http, client, &wish, &retry_after_s, err);
 }

@@ -17,4 +17,14 @@ enum cw_code cw_smart_revoke(struct cw_http *http, const struct cw_smart_client 
                              struct cw_span token, enum cw_revoke_hint hint, struct cw_err *err)
     CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
+/* The same, with what Retry-After said: seconds, -1 for nothing. */
+struct cw_revoke_wish {
+    const char *endpoint;
+    struct cw_span token;
+    enum cw_revoke_hint hint;
+};
+enum cw_code cw_smart_revoke_wish(struct cw_http *http, const struct cw_smart_client *client,
+                                  const struct cw_revoke_wish *wish, long *ret_retry_after_s, struct cw_err *err)
+    CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
+
 #endif

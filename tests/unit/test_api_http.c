@@ -567,7 +567,7 @@ START_TEST(document_is_the_table)
     ck_assert_uint_eq(operations, cw_api_route_count);
     for (size_t i = 0; i < cw_api_route_count; i++) {
         const struct cw_route *route = &cw_api_routes[i];
-        const char *method = route->method == CW_GET ? "get" : route->method == CW_POST ? "post" : "put";
+        const char *method = route->method == CW_GET ? "get" : route->method == CW_POST ? "post" : route->method == CW_PUT ? "put" : "delete";
         const json_t *operation = json_object_get(json_object_get(paths, route->path), method);
         ck_assert_msg(strcmp(text_at(operation, "operationId"), route->name) == 0, "%s", route->name);
         size_t declared = 0;
@@ -622,6 +622,7 @@ static Suite *api_http_suite(void)
     tcase_add_test(tc, key_uses_are_audited);
     suite_add_tcase(suite, tc);
     suite_add_tcase(suite, api_records_case());
+    suite_add_tcase(suite, api_letting_go_case());
     return suite;
 }
 

@@ -35,5 +35,6 @@ void expect_fault(int status, const char *code, const char *param, const char *m
 const char *text_at(const json_t *json, const char *name);
 
 TCase *api_records_case(void);
+TCase *api_letting_go_case(void);
 
 #endif
