@@ -223,8 +223,8 @@ static const char *judge_answer(struct run *run, struct cw_span *ret_words)
         (void)cw_err_set(run->err, CW_E_UPSTREAM, "callback", "the portal redirected without code and error");
         return CW_FAIL_PORTAL_ERROR;
     }
-    if (cw_smart_identity_open(&run->app->model, run->app->profiles, run->attempt.registration,
-                               cw_span_cstr(run->pinned.profile), run->arena, &run->identity, run->err) != CW_OK ||
+    const struct cw_identity_wish wish = { run->attempt.registration, cw_span_cstr(run->pinned.profile), run->pinned.auth_algs };
+    if (cw_smart_identity_open(&run->app->model, run->app->profiles, &wish, run->arena, &run->identity, run->err) != CW_OK ||
         cw_http_pool_take(run->app->https, &run->http, run->err) != CW_OK) {
         return CW_FAIL_INTERNAL;
     }

@@ -201,8 +201,8 @@ static enum cw_code tell_method(struct examined *x, struct cw_err *err)
                  cw_auth_method_name(x->registration.method));
     CW_AUTO_IDENTITY identity = { .key = NULL };
     struct cw_err why = { .code = CW_OK };
-    enum cw_code rc = cw_smart_identity_open(x->e->model, x->e->profiles, x->registration.id, cw_span_cstr(x->profile->name),
-                                             x->e->arena, &identity, &why);
+    const struct cw_identity_wish wish = { x->registration.id, cw_span_cstr(x->profile->name), x->discovery.auth_algs };
+    enum cw_code rc = cw_smart_identity_open(x->e->model, x->e->profiles, &wish, x->e->arena, &identity, &why);
     if (rc == CW_E_AUTH) {
         examine_tell(x->e, "token_probe", CW_OF_REGISTRATION, CAUSE_IDENTITY_UNREADABLE, NULL);
         return CW_OK;

@@ -13,21 +13,35 @@ void cw_smart_identity_release(struct cw_smart_identity *identity)
     identity->key = NULL;
 }
 
+enum cw_jose_alg cw_smart_choose_alg(const struct cw_profile *profile, unsigned advertised)
+{
+    static const enum cw_jose_alg ours[] = { CW_ALG_RS384, CW_ALG_ES384 };
+    if ((advertised & (1u << profile->jwt_alg)) != 0) {
+        return profile->jwt_alg;
+    }
+    for (size_t i = 0; i < CW_ARRAY_LEN(ours); i++) {
+        if ((advertised & (1u << ours[i])) != 0) {
+            return ours[i];
+        }
+    }
+    return profile->jwt_alg;
+}
+
 enum cw_code cw_smart_identity_open(struct cw_model *m, const struct cw_profiles *profiles,
-                                    struct cw_registration_id registration, struct cw_span profile_name,
-                                    struct cw_arena *arena, struct cw_smart_identity *ret_identity, struct cw_err *err)
+                                    const struct cw_identity_wish *wish, struct cw_arena *arena,
+                                    struct cw_smart_identity *ret_identity, struct cw_err *err)
 {
     struct cw_smart_identity identity = { .key = NULL };
-    enum cw_code rc = cw_registration_get(m, registration, arena, &identity.registration, err);
+    enum cw_code rc = cw_registration_get(m, wish->registration, arena, &identity.registration, err);
     if (rc != CW_OK) {
         return rc;
     }
     const struct cw_registration *row = &identity.registration;
-    const struct cw_profile *profile = cw_profiles_get(profiles, profile_name.len > 0 ? profile_name : row->profile);
+    const struct cw_profile *profile = cw_profiles_get(profiles, wish->profile.len > 0 ? wish->profile : row->profile);
     if (row->method == CW_AUTH_BASIC || row->method == CW_AUTH_POST) {
-        rc = cw_registration_secret(m, registration, &identity.secret, err);
+        rc = cw_registration_secret(m, wish->registration, &identity.secret, err);
     } else if (row->method == CW_AUTH_KEY_JWT) {
-        rc = cw_signing_key_current(m, profile->jwt_alg, &identity.key, err);
+        rc = cw_signing_key_current(m, cw_smart_choose_alg(profile, wish->auth_algs), &identity.key, err);
     }
     if (rc != CW_OK) {
         cw_smart_identity_release(&identity);

@@ -327,8 +327,8 @@ static enum cw_code open_party(struct refreshing *r, struct cw_smart_identity *i
         rc = cw_pinned_parse(r->connection.pinned, r->arena, &r->pinned, err);
     }
     if (rc == CW_OK) {
-        rc = cw_smart_identity_open(r->by->model, r->by->profiles, r->connection.registration,
-                                    cw_span_cstr(r->pinned.profile), r->arena, identity, err);
+        const struct cw_identity_wish wish = { r->connection.registration, cw_span_cstr(r->pinned.profile), r->pinned.auth_algs };
+        rc = cw_smart_identity_open(r->by->model, r->by->profiles, &wish, r->arena, identity, err);
     }
     if (rc == CW_OK && r->grant.dynamic && r->grant.refresh.len == 0) {
         rc = cw_dynamic_client_get(r->by->model, r->wish->connection, r->arena, &r->dynamic, err);

@@ -336,6 +336,40 @@ START_TEST(patient_from_a_search)
 }
 END_TEST
 
+/* Which of our keys signs: the profile's, unless the server names another of ours and not that. */
+START_TEST(the_key_that_signs)
+{
+    static const struct {
+        enum cw_jose_alg profile;
+        unsigned advertised;
+        enum cw_jose_alg chosen;
+    } rows[] = {
+        { CW_ALG_RS384, 0, CW_ALG_RS384 },
+        { CW_ALG_RS384, 1u << CW_ALG_RS384 | 1u << CW_ALG_ES384, CW_ALG_RS384 },
+        { CW_ALG_ES384, 1u << CW_ALG_RS384 | 1u << CW_ALG_ES384, CW_ALG_ES384 },
+        { CW_ALG_RS384, 1u << CW_ALG_ES384, CW_ALG_ES384 },
+        { CW_ALG_ES384, 1u << CW_ALG_RS384, CW_ALG_RS384 },
+        { CW_ALG_RS384, 1u << CW_ALG_RS256 | 1u << CW_ALG_ES256, CW_ALG_RS384 }, /* none of ours: the lists are often wrong */
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        const struct cw_profile profile = { .jwt_alg = rows[i].profile };
+        ck_assert_msg(cw_smart_choose_alg(&profile, rows[i].advertised) == rows[i].chosen, "row %zu", i);
+    }
+    struct cw_err err = { 0 };
+    struct cw_span host = CW_SPAN("signs.example");
+    const struct cw_registration wanted = { .environment = CW_ENV_SANDBOX, .slug = CW_SPAN("signs"), .vendor = CW_SPAN("default"),
+                                            .client_id = CW_SPAN("signer"), .method = CW_AUTH_KEY_JWT, .hosts = &host, .host_count = 1 };
+    struct cw_identity_wish wish = { .auth_algs = 1u << CW_ALG_ES384 };
+    struct cw_smart_identity identity;
+    must(cw_registration_add(&app.model, &operator, &wanted, (struct cw_span){ NULL, 0 }, &wish.registration, &err), &err, "registration");
+    must(cw_smart_identity_open(&app.model, app.profiles, &wish, arena, &identity, &err), &err, "identity");
+    char *set = key_set(identity.client.key);
+    ck_assert_ptr_nonnull(strstr(set, "\"ES384\""));
+    free(set);
+    cw_smart_identity_release(&identity);
+}
+END_TEST
+
 Suite *callback_grant_suite(void)
 {
     Suite *suite = suite_create("callback_grants");
@@ -349,6 +383,7 @@ Suite *callback_grant_suite(void)
     tcase_add_test(tcase, registered_for_one_connection);
     tcase_add_test(tcase, identity_from_an_id_token);
     tcase_add_test(tcase, patient_from_a_search);
+    tcase_add_test(tcase, the_key_that_signs);
     suite_add_tcase(suite, tcase);
     return suite;
 }
