@@ -117,8 +117,8 @@ static void work_on(struct revoking *r)
         end(r, CW_REVOCATION_NOT_OFFERED, NULL);
         return;
     }
-    rc = cw_smart_identity_open(&r->s->model, r->s->profiles, r->tokens.registration, cw_span_cstr(r->pinned.profile),
-                                r->arena, &r->identity, &err);
+    const struct cw_identity_wish wish = { r->tokens.registration, cw_span_cstr(r->pinned.profile), r->pinned.auth_algs };
+    rc = cw_smart_identity_open(&r->s->model, r->s->profiles, &wish, r->arena, &r->identity, &err);
     if (rc == CW_E_NOT_FOUND) {
         end(r, CW_REVOCATION_GIVEN_UP, "registration_gone");
         return;
