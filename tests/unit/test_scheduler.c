@@ -396,6 +396,93 @@ START_TEST(a_stricter_budget_counts_what_was_before)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------------------- without a pull */
+
+/* No pull waits, and the grant has idled for a month; its token endpoint is the stranger, with this script. */
+static void idle_at_stranger(const struct script_answer *answers, size_t count)
+{
+    char sql[400];
+    script_server_stop(stranger);
+    stranger = script_server_start(answers, count);
+    cw_test_db_sql(&test, "DELETE FROM job");
+    (void)snprintf(sql, sizeof sql, "UPDATE connection SET pinned = REPLACE(pinned, '%s', '%s')",
+                   script_server_url(hospital, "/token"), script_server_url(stranger, "/token"));
+    cw_test_db_sql(&test, sql);
+    cw_test_db_sql(&test, "UPDATE token_grant SET refresh_due_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY");
+}
+
+static bool within(int seconds, const char *sql)
+{
+    for (int i = 0; i < seconds * 20 && cw_test_db_number(&test, sql) != 1; i++) {
+        (void)poll(NULL, 0, 50);
+    }
+    return cw_test_db_number(&test, sql) == 1;
+}
+
+#define OURS "g.connection = (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)"
+#define NEW_TOKENS "{\"access_token\":\"access-2\",\"refresh_token\":\"refresh-2\",\"expires_in\":3600}"
+
+START_TEST(an_idle_grant_is_refreshed_without_a_pull)
+{
+    static const struct script_answer tokens[] = { { .body = NEW_TOKENS } };
+    cw_test_db_sql(&test, "DELETE FROM token_grant WHERE connection <> (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)");
+    idle_at_stranger(tokens, 1);
+    pid_t pid = start_daemon();
+    ck_assert(within(20, "SELECT version = 2 FROM token_grant g WHERE " OURS));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT refresh_due_at > UTC_TIMESTAMP(3) + INTERVAL 23 DAY FROM token_grant g WHERE " OURS), 1);
+    (void)poll(NULL, 0, 1500);
+    ck_assert_uint_eq(script_server_count(stranger), 1);
+    ck_assert_uint_eq(script_server_count(hospital), 0);
+    stop_daemon(pid);
+}
+END_TEST
+
+START_TEST(a_host_that_wants_quiet_has_it_from_all_grants)
+{
+    static const struct script_answer busy[] = { { .keep = true, .status = 429, .headers = "Retry-After: 600\r\n", .body = "" } };
+    struct cw_err err = { 0 };
+    char pinned[600];
+    cw_test_db_sql(&test, "DELETE FROM token_grant");
+    (void)snprintf(pinned, sizeof pinned, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}",
+                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/token"));
+    for (int i = 0; i < 5; i++) {
+        must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
+    }
+    idle_at_stranger(busy, 1);
+    pid_t pid = start_daemon();
+    ck_assert(within(20, "SELECT COUNT(*) = 0 FROM token_grant WHERE refresh_due_at < UTC_TIMESTAMP(3)"));
+    (void)poll(NULL, 0, 2500);
+    ck_assert_uint_ge(script_server_count(stranger), 1);
+    ck_assert_uint_le(script_server_count(stranger), 2); /* as many as may be under way at once */
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection c JOIN token_grant g ON g.connection = c.id WHERE c.status = 1"), 5);
+    stop_daemon(pid);
+}
+END_TEST
+
+START_TEST(what_a_killed_scheduler_asked_is_asked_again)
+{
+    static const struct script_answer script_held[] = { { .hold = true }, { .body = NEW_TOKENS } };
+    cw_test_db_sql(&test, "DELETE FROM token_grant WHERE connection <> (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)");
+    idle_at_stranger(script_held, 2);
+    pid_t pid = start_daemon();
+    while (script_server_count(stranger) == 0) {
+        (void)poll(NULL, 0, 5);
+    }
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT lease_owner REGEXP '^.+[.][a-z2-7]{16}[.][0-9a-f]{8}/[a-z2-7]{8}$' FROM token_grant g WHERE " OURS), 1);
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    int64_t from_us = cw_monotonic_us();
+    pid = start_daemon();
+    ck_assert(within(30, "SELECT version = 2 FROM token_grant g WHERE " OURS));
+    int64_t took_us = cw_monotonic_us() - from_us;
+    ck_assert(took_us > 2 * CW_SECOND_US); /* the pause of a lost answer */
+    ck_assert(took_us < 40 * CW_SECOND_US); /* and not the dead one's lease */
+    ck_assert_uint_eq(script_server_count(stranger), 2);
+    ck_assert_ptr_nonnull(strstr(script_server_request(stranger, 1)->body, "refresh_token=refresh-1"));
+    stop_daemon(pid);
+}
+END_TEST
+
 static Suite *suite(void)
 {
     Suite *s = suite_create("scheduler");
@@ -409,6 +496,9 @@ static Suite *suite(void)
     tcase_add_test(t, a_pull_gets_what_there_is_and_tells_the_rest);
     tcase_add_test(t, a_killed_scheduler_is_taken_over_at_once);
     tcase_add_test(t, a_refresh_asks_where_the_patient_signed_in_last);
+    tcase_add_test(t, an_idle_grant_is_refreshed_without_a_pull);
+    tcase_add_test(t, a_host_that_wants_quiet_has_it_from_all_grants);
+    tcase_add_test(t, what_a_killed_scheduler_asked_is_asked_again);
     suite_add_tcase(s, t);
     return s;
 }
