@@ -44,7 +44,8 @@ static void note(const struct cw_renewal_note *note)
 struct cw_renewer renewer_of(struct scheduler *s)
 {
     return (struct cw_renewer){
-        .model = &s->model, .profiles = s->profiles, .actor = &s->actor, .owner = s->owner, .note = note
+        .model = &s->model, .profiles = s->profiles, .actor = &s->actor, .owner = s->owner, .note = note,
+        .origin = cw_config_text(s->config, CW_CONF_ORIGIN),
     };
 }
 

@@ -56,6 +56,7 @@ struct refreshing {
     struct cw_connection connection;     /* who is asked, and as whom */
     struct cw_pinned pinned;
     const struct cw_profile *profile;
+    const char *redirect_uri;            /* as it was at the authorization */
     struct cw_dynamic_client dynamic;    /* key NULL: the grant has a refresh token */
     struct cw_arena *arena;
     int64_t wait_until_us;               /* for others and pauses */
@@ -301,6 +302,7 @@ static enum cw_token_outcome send(struct refreshing *r, const struct cw_smart_cl
         .token_endpoint = r->pinned.token_endpoint,
         .refresh_token = cw_secret_span(&r->grant.refresh),
         .scope = with_scope ? r->connection.scopes : CW_SPAN(""),
+        .redirect_uri = cw_span_cstr(r->redirect_uri),
     };
     const struct cw_smart_bearer bearer = { .token_endpoint = r->pinned.token_endpoint, .client_id = r->dynamic.client_id,
                                             .key = r->dynamic.key };
@@ -329,6 +331,11 @@ static enum cw_code open_party(struct refreshing *r, struct cw_smart_identity *i
     if (rc == CW_OK) {
         const struct cw_identity_wish wish = { r->connection.registration, cw_span_cstr(r->pinned.profile), r->pinned.auth_algs };
         rc = cw_smart_identity_open(r->by->model, r->by->profiles, &wish, r->arena, identity, err);
+    }
+    if (rc == CW_OK) {
+        struct cw_span slug = identity->registration.slug;
+        r->redirect_uri = cw_arena_printf(r->arena, "%s/callback/%.*s", r->by->origin, (int)slug.len, slug.ptr);
+        rc = r->redirect_uri == NULL ? cw_err_set(err, CW_E_OOM, "refresh", "out of memory") : CW_OK;
     }
     if (rc == CW_OK && r->grant.dynamic && r->grant.refresh.len == 0) {
         rc = cw_dynamic_client_get(r->by->model, r->wish->connection, r->arena, &r->dynamic, err);

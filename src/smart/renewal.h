@@ -42,6 +42,7 @@ struct cw_renewer {
     const struct cw_actor *actor;
     const char *owner;                   /* in leases, see model/refresh.h */
     cw_renewal_note_fn *note;
+    const char *origin;                  /* ours: some servers want the redirect URI again */
 };
 
 struct cw_renewal {

@@ -26,7 +26,7 @@ static const struct cw_renewer *renewer(void)
 {
     static struct cw_renewer by;
     by = (struct cw_renewer){ .model = m, .profiles = refresh_profiles, .actor = &refresh_actor, .owner = "test/1",
-                              .note = note };
+                              .note = note, .origin = "https://records.example.org" };
     return &by;
 }
 
@@ -302,6 +302,20 @@ START_TEST(the_scope_is_left_out_once_it_is_refused)
 }
 END_TEST
 
+START_TEST(the_redirect_uri_is_sent_again_where_it_is_wanted)
+{
+    static const struct script_answer script[] = { { .body = NEW_TOKENS("2") }, { .body = NEW_TOKENS("3") } };
+    char access[32];
+    begin_with(script, 2, (struct refresh_start){ .profile = "athena-practice" });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_ptr_nonnull(strstr(script_server_request(server, 0)->body,
+                                 "redirect_uri=https%3A%2F%2Frecords.example.org%2Fcallback%2F"));
+    refresh_connect((struct refresh_start){ .expires_in_us = -CW_SECOND_US, .token_endpoint = script_server_url(server, "/token") });
+    ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    ck_assert_ptr_null(strstr(script_server_request(server, 1)->body, "redirect_uri="));
+}
+END_TEST
+
 START_TEST(a_bare_400_is_asked_once_more)
 {
     static const struct script_answer script[] = { { .status = 400, .body = "" }, { .body = NEW_TOKENS("2") } };
@@ -493,6 +507,7 @@ Suite *refresh_answer_suite(void)
     tcase_add_test(t, a_lost_answer_and_a_refusal_are_a_lost_rotation);
     tcase_add_test(t, what_was_not_sent_is_not_lost);
     tcase_add_test(t, the_scope_is_left_out_once_it_is_refused);
+    tcase_add_test(t, the_redirect_uri_is_sent_again_where_it_is_wanted);
     tcase_add_test(t, a_bare_400_is_asked_once_more);
     tcase_add_test(t, a_rejected_client_concerns_no_grant_and_everybody);
     tcase_add_test(t, an_old_token_is_used_while_it_lives);
