@@ -5,10 +5,14 @@
 
 #define SOFTWARE "Chartway Sandbox"
 #define PUBLISHER "Chartway"
+#define OTHER_SOFTWARE "Nobody's EHR" /* has no vendor profile */
 #define TEXT_MAX 200u
 
 const struct cw_sbx_personality cw_sbx_plain = { .name = "", .doc = "The hospital without quirks.", .software = SOFTWARE,
                                                  .publisher = PUBLISHER };
+
+/* What single quirks and the operator's own start from. */
+static const struct cw_sbx_personality nameless = { .software = OTHER_SOFTWARE, .publisher = "Nobody" };
 
 static const struct cw_sbx_personality builtin[] = {
     { "epic", "Epic: scopes fixed at registration, refresh tokens for confidential apps only, no revocation, pages for unknown paths.",
@@ -131,7 +135,7 @@ bool cw_sbx_personality_builtin(struct cw_span name, struct cw_sbx_personality *
     if (!cw_sbx_quirk_find(name, &quirk)) {
         return false;
     }
-    *ret = cw_sbx_plain;
+    *ret = nameless;
     ret->name = cw_sbx_quirk_name(quirk);
     ret->doc = cw_sbx_quirk_doc(quirk);
     ret->quirks[0] = quirk;
@@ -195,7 +199,7 @@ static enum cw_code take_quirks(const json_t *object, struct cw_sbx_personality 
 
 enum cw_code cw_sbx_personality_parse(const json_t *object, struct cw_sbx_personality *ret, struct cw_err *err)
 {
-    struct cw_sbx_personality made = cw_sbx_plain, taken;
+    struct cw_sbx_personality made = nameless, taken;
     struct cw_span name;
     enum cw_code rc = cw_json_text(object, "name", &name, err);
     if (rc != CW_OK) {

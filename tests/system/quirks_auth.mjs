@@ -227,7 +227,7 @@ export default function add(stack) {
   });
 
   test('quirk 32: no wild card, search and read apart, some types as user/ only', async () => {
-    const { connection } = await works('scopes-by-permission');
+    const { connection } = await works('oracle');
     assert.ok(!connection.scopes.some((s) => s.includes('/*.')), `${connection.scopes}`);
     assert.ok(read(connection.scopes).includes('Observation'));
   });
@@ -462,6 +462,35 @@ export default function add(stack) {
     await fails('refused-in-200', 'client_rejected');
   });
 
+  test('quirk 44: the refresh wants the scope again', async () => {
+    await refreshed('athena');
+  });
+
+  test('quirk 56: no aud, no launch/patient, no patient in any token', async () => {
+    await works('nextgen');
+  });
+
+  test('quirk 57: v1 scopes with fhiruser, a slash too many, the patient in the access token', async () => {
+    await works('veradigm');
+  });
+
+  test('quirk 57: an authorization endpoint with a query', async () => {
+    await works('altera');
+    await works('authorize-query');
+  });
+
+  test('quirk 58: cut states, redirect_uri wanted at refresh', async () => {
+    await refreshed('athenapractice');
+  });
+
+  test('rule 2.1: the authorization request by POST', async () => {
+    await start();
+    const types = (await operator(stack, 'GET', '/census')).patients.flatMap((p) => p.types.map((t) => t.type));
+    const long = [...new Set(types)].flatMap((type) => ['rs', 'r', 's', 'read'].map((permission) => `patient/${type}.${permission}`));
+    await registered('authorize-post-only', { scopes: ['openid fhirUser launch/patient offline_access', ...long].join(' ') });
+    await works('authorize-post-only');
+  });
+
   test('rule 5.5: unauthorized_client at refresh makes a one-time connection of it, which has ended', async () => {
     const { app } = await refreshes('refresh-refused');
     const [{ status, failure_code: code }] = (await stack.api('GET', `/patients/${app}`)).json.connections;
@@ -472,5 +501,34 @@ export default function add(stack) {
     const { app } = await refreshes('refresh-other-patient');
     const [{ status, failure_code: code }] = (await stack.api('GET', `/patients/${app}`)).json.connections;
     assert.deepEqual([status, code], ['refresh_failed', 'patient_changed']);
+  });
+
+  // What an endpoint refuses is remembered: the patient tries again and comes through.
+  async function learns(name, code, tries) {
+    await start();
+    for (let i = 1; i < tries; i++) {
+      const got = await connect(name);
+      if (got.success) return;
+      assert.equal(got.error, code, `${name}, try ${i}`);
+    }
+    await works(name, { oneTime: name === 'offline-refused' });
+  }
+
+  test('rule 2.2: an endpoint that wants aud with a slash is met at the second try', async () => {
+    await learns('aud-with-slash', 'oauth_callback_failed', 2);
+  });
+
+  test('rule 2.3: what an endpoint does not take as scope is learned', async () => {
+    for (const name of ['wildcard-refused', 'v1-only', 'fhir-user-refused', 'offline-refused']) await learns(name, 'oauth_callback_failed', 5);
+  });
+
+  test('quirk 4: a public app registers itself where Epic lets it', async () => {
+    await refreshed('epic-registering');
+  });
+
+  test('quirk 5: invalid_grant to the assertion of such an app ends the connection, and the patient is kept', async () => {
+    const { app } = await refreshes('epic-unregistering');
+    const [{ status }] = (await stack.api('GET', `/patients/${app}`)).json.connections;
+    assert.equal(status, 'refresh_failed');
   });
 }
