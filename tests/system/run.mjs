@@ -31,7 +31,7 @@ await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `12
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
 stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
 
-for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'quirks_auth', 'again', 'diagnose', 'canary']) {
+for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'quirks_auth', 'again', 'diagnose', 'vault', 'canary']) {
   const { default: add } = await import(`./${suite}.mjs`);
   add(stack, { fhirPort, portalPort, evilPort, murderPort });
 }
