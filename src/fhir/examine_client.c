@@ -92,6 +92,7 @@ static void choose_profile(struct examined *x)
 {
     struct cw_span place = examine_host(x->e->arena, x->base);
     const struct cw_profile_facts facts = {
+        .operator_choice = x->e->source->profile,
         .registration = x->registration.profile,
         .vendor = x->vendor,
         .host = cw_span_upto(place, cw_span_find(place, ':')),
