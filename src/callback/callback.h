@@ -97,8 +97,12 @@ const char *cw_callback_judge(const struct cw_callback_case *c, struct cw_callba
 /* Registers a client for this grant alone where the profile says so, our client is public and no refresh token came; otherwise, or where
  * that is not to be had, *ret stays empty: one-time access. */
 void cw_callback_register(const struct cw_callback_case *c, struct cw_registered *ret) CW_NONNULL(1, 2);
-/* Revokes the tokens, best effort: what nobody will use does not stay behind at the hospital. */
-void cw_callback_give_back(const struct cw_callback_case *c) CW_NONNULL(1);
+/* Revokes the tokens: what nobody will use does not stay behind at the hospital. What still lives after this one try is in *ret_left, to be tried
+ * again later; nothing where the hospital does not revoke. */
+struct cw_callback_left {
+    bool refresh, access;
+};
+void cw_callback_give_back(const struct cw_callback_case *c, struct cw_callback_left *ret_left) CW_NONNULL(1, 2);
 
 /* --- pages.c --- */
 /* Sends the browser on: to the result page (Picker mode) or to return_url (Direct mode). */

@@ -38,6 +38,7 @@ struct run {
     struct cw_http *http;
     struct cw_callback_found found;
     struct cw_registered registered;
+    struct cw_callback_left left;  /* tokens that still live although nobody will use them */
     const char *request_id;
     struct cw_err *err;
 };
@@ -130,6 +131,22 @@ static void note_exchange(struct run *run, const char *failure)
     }
 }
 
+/* What the scheduler goes on giving back, for a day. */
+static struct cw_revocation revocation_of(const struct run *run)
+{
+    struct cw_span none = { NULL, 0 };
+    return (struct cw_revocation){
+        .org = run->attempt.org,
+        .registration = run->attempt.registration,
+        .connection = run->attempt.connection,
+        .source = run->attempt.source,
+        .pinned = run->attempt.pinned,
+        .refresh = run->left.refresh ? cw_secret_span(&run->grant.refresh_token) : none,
+        .access = run->left.access ? cw_secret_span(&run->grant.access_token) : none,
+        .access_until_us = run->grant.expires_us,
+    };
+}
+
 static void end_failed(struct run *run, const char *failure, struct cw_span words, struct cw_callback_outcome *ret)
 {
     bool refused = strcmp(failure, CW_FAIL_USER_DENIED) == 0; /* their right, not a fault */
@@ -137,7 +154,9 @@ static void end_failed(struct run *run, const char *failure, struct cw_span word
     cw_log(refused ? CW_LOG_INFO : CW_LOG_WARNING, "callback.failed", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id),
            CW_LIT("failure", failure), CW_ERR(&why));
     note_exchange(run, failure);
-    const struct cw_attempt_failure told = { .code = failure, .upstream = words, .exchange = &run->grant.exchange };
+    const struct cw_revocation tokens = revocation_of(run);
+    const struct cw_attempt_failure told = { .code = failure, .upstream = words, .exchange = &run->grant.exchange,
+                                             .tokens = run->left.refresh || run->left.access ? &tokens : NULL };
     enum cw_code rc = cw_attempt_fail_with(&run->app->model, &run->actor, run->attempt.id, &told, run->err);
     ret->end = rc == CW_OK ? CW_CALLBACK_FAILED : CW_CALLBACK_FAULT;
     ret->failure = failure;
@@ -304,7 +323,7 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
     }
     const struct cw_callback_case this = case_of(run);
     if (failure == NULL && (failure = cw_callback_judge(&this, &run->found, run->err)) != NULL) {
-        cw_callback_give_back(&this);
+        cw_callback_give_back(&this, &run->left);
         struct cw_span asked = run->attempt.scopes_asked;
         if (strcmp(failure, CW_FAIL_SCOPE) == 0 && cw_scope_compare(asked, asked).any_resource) {
             learn(run, CW_LESSON_NOTHING_GRANTED);
@@ -322,7 +341,7 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
         ret->end = CW_CALLBACK_CONNECTED;
         return;
     }
-    cw_callback_give_back(&this);
+    cw_callback_give_back(&this, &run->left);
     if (rc == CW_E_DENIED) {
         end_failed(run, CW_FAIL_IDENTITY_MISMATCH, words, ret);
         return;

@@ -165,18 +165,25 @@ void cw_callback_register(const struct cw_callback_case *c, struct cw_registered
 
 /* ---- the way back of what nobody will use */
 
-static void revoke(const struct cw_callback_case *c, const struct cw_secret *token, enum cw_revoke_hint hint)
+/* True when the token still lives and the hospital would take it back. */
+static bool revoke(const struct cw_callback_case *c, const struct cw_secret *token, enum cw_revoke_hint hint)
 {
     struct cw_err err = { .code = CW_OK };
-    if (token->ptr != NULL && c->pinned->revocation_endpoint[0] != '\0' &&
-        cw_smart_revoke(c->http, &c->identity->client, c->pinned->revocation_endpoint, cw_secret_span(token), hint, &err) !=
-            CW_OK) {
-        cw_log(CW_LOG_WARNING, "callback.revoke", CW_ID("attempt", CW_PREFIX_ATTEMPT, c->attempt->id), CW_ERR(&err));
+    if (token->ptr == NULL || c->pinned->revocation_endpoint[0] == '\0') {
+        return false;
     }
+    enum cw_code rc = cw_smart_revoke(c->http, &c->identity->client, c->pinned->revocation_endpoint, cw_secret_span(token),
+                                      hint, &err);
+    if (rc == CW_OK || rc == CW_E_UNSUPPORTED) {
+        return false;
+    }
+    cw_log(CW_LOG_WARNING, "callback.revoke", CW_ID("attempt", CW_PREFIX_ATTEMPT, c->attempt->id), CW_ERR(&err));
+    return true;
 }
 
-void cw_callback_give_back(const struct cw_callback_case *c)
+void cw_callback_give_back(const struct cw_callback_case *c, struct cw_callback_left *ret_left)
 {
-    revoke(c, &c->grant->refresh_token, CW_REVOKE_REFRESH_TOKEN);
-    revoke(c, &c->grant->access_token, CW_REVOKE_ACCESS_TOKEN);
+    ret_left->refresh = revoke(c, &c->grant->refresh_token, CW_REVOKE_REFRESH_TOKEN);
+    /* A browser waits: a server that just failed is not asked a second time. */
+    ret_left->access = ret_left->refresh || revoke(c, &c->grant->access_token, CW_REVOKE_ACCESS_TOKEN);
 }

@@ -10,6 +10,7 @@
 #include "model/exchange.h"
 #include "model/failure.h"
 #include "model/registration.h"
+#include "model/revocation.h"
 #include "model/session.h"
 #include "model/source.h"
 #include "vault/token.h"
@@ -77,6 +78,7 @@ struct cw_attempt_failure {
     const char *code;
     struct cw_span upstream;
     const struct cw_exchange *exchange;       /* kept for the operator in the same transaction; NULL: there was none */
+    const struct cw_revocation *tokens;       /* nobody will use them and they still live: revoked later; NULL: none */
 };
 enum cw_code cw_attempt_fail_with(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
                                   const struct cw_attempt_failure *failure, struct cw_err *err) CW_MUST_USE;

@@ -82,6 +82,7 @@ struct failing {
     const char *code;
     struct cw_span upstream;
     const struct cw_exchange *exchange;
+    const struct cw_revocation *tokens;
     struct cw_arena *arena;
 };
 
@@ -108,6 +109,9 @@ static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const 
             .kind = CW_EXCHANGE_ATTEMPT, .object = fail->id.ulid, .org = { cw_value_id(&row[2]) }, .patient = patient
         };
         rc = cw_exchange_put(fail->m, db, &owner, fail->exchange, err);
+    }
+    if (rc == CW_OK && fail->tokens != NULL) {
+        rc = cw_revocation_add(fail->m, db, fail->tokens, fail->arena, err);
     }
     if (rc == CW_OK) {
         struct cw_audit_row audit = { .org = { cw_value_id(&row[2]) },
@@ -155,7 +159,8 @@ enum cw_code cw_attempt_fail_with(struct cw_model *m, const struct cw_actor *act
                             .id = id,
                             .code = cw_failure_known(failure->code, CW_FAILS_ATTEMPT),
                             .upstream = failure->upstream,
-                            .exchange = failure->exchange };
+                            .exchange = failure->exchange,
+                            .tokens = failure->tokens };
     fail.arena = cw_arena_new((size_t)256 * 1024);
     if (fail.arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "attempt.fail", "out of memory");

@@ -5,7 +5,10 @@
 #include <stdint.h>
 
 #include "base/limits.h"
+#include "model/dynamic_client.h"
+#include "smart/id_token.h"
 #include "smart/patient_context.h"
+#include "smart/register.h"
 #include "smart/token.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -30,5 +33,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     (void)!cw_patient_from_claims(body, &profile, &patient);
     cw_str_clear(&patient);
     (void)!cw_patient_from_bundle(body, &patient);
+    cw_str_clear(&patient);
+    (void)!cw_patient_from_claims_bundle(body, "https://h.example/fhir", &patient);
+    cw_str_clear(&patient);
+    (void)!cw_patient_from_userinfo(body, "https://h.example/fhir", CW_SPAN("s"), &patient);
+    cw_str_clear(&patient);
+    if (cw_patient_from_fhir_user(body, "https://h.example/fhir", &patient) && (patient.len == 0 || patient.len > CW_FHIR_ID_MAX)) {
+        abort();
+    }
+    CW_AUTO_STR client;
+    cw_str_init(&client, CW_CLIENT_ID_MAX);
+    if (cw_register_answer(status, body, &client, NULL) == CW_OK && client.len == 0) {
+        abort();
+    }
+    struct cw_id_token_identity identity;
+    cw_id_token_identity_init(&identity);
+    const struct cw_id_token_check check = { .client_id = CW_SPAN("us"), .issuer = CW_SPAN("i"), .nonce = CW_SPAN("n") };
+    if (cw_id_token_check(body, &check, &identity, NULL) == CW_ID_TOKEN_GOOD) { /* without a key nothing is good */
+        abort();
+    }
+    cw_id_token_identity_release(&identity);
     return 0;
 }

@@ -85,6 +85,7 @@ static const struct script_answer portal_script[] = {
     { .path = "/register", .keep = true, .make = current, .arg = &portal_register },
     { .path = "/fhir/Patient", .keep = true, .make = current, .arg = &portal_patients },
     { .path = "/hold", .keep = true, .hold = true },
+    { .path = "/broken", .keep = true, .status = 503, .body = "" },
     { .path = "/revoke", .keep = true, .body = "" },
 };
 struct script_server *portal;
@@ -100,7 +101,7 @@ static struct cw_span pinned_for(const struct start *start)
         .issuer = start->issuer == NULL ? "" : start->issuer,
         .authorization_endpoint = script_server_url(portal, "/auth"),
         .token_endpoint = script_server_url(portal, start->token_path == NULL ? "/token" : start->token_path),
-        .revocation_endpoint = script_server_url(portal, "/revoke"),
+        .revocation_endpoint = script_server_url(portal, start->no_way_back ? "/broken" : "/revoke"),
         .jwks_uri = start->keys ? script_server_url(portal, "/keys") : "",
         .profile = start->profile == NULL ? "default" : start->profile,
         .iss_parameter = start->iss_parameter,

@@ -35,6 +35,7 @@ struct start {
     const char *patient;     /* the app's id; NULL: pat-1 */
     const char *asked;       /* scopes; NULL: ASKED */
     struct cw_connection_id reconnect;
+    bool no_way_back;        /* its revocation endpoint is out of order */
     bool keys;               /* the issuer publishes its keys at /keys */
     bool iss_parameter;
     bool direct;

@@ -181,6 +181,24 @@ START_TEST(reconnecting)
 }
 END_TEST
 
+/* A hospital that cannot take the tokens back now is asked again later; the attempt ends at once. */
+START_TEST(tokens_that_still_live)
+{
+    mint("{\"access_token\":\"acc-left\",\"refresh_token\":\"ref-left\",\"scope\":\"openid\",\"patient\":\"p\"}");
+    size_t before = script_server_count(portal);
+    struct started s = return_with((struct start){ .patient = "pat-left", .no_way_back = true });
+    ck_assert(failed_with(&s, "scope_insufficient"));
+    ck_assert_uint_eq(script_server_count(portal), before + 2); /* the exchange and one try */
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM revocation WHERE status = 1 AND refresh_sealed IS NOT NULL AND access_sealed IS NOT NULL"), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job j JOIN revocation r ON r.id = j.subject"), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM revocation WHERE refresh_sealed LIKE '%ref-left%'"), 0);
+    mint("{\"access_token\":\"acc-gone\",\"scope\":\"openid\",\"patient\":\"p\"}");
+    s = return_with((struct start){ .patient = "pat-left" });
+    ck_assert(failed_with(&s, "scope_insufficient"));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM revocation"), 1);
+}
+END_TEST
+
 /* A reconnect that fails for any other reason leaves the connection as it was, too. */
 START_TEST(reconnect_refused)
 {
@@ -380,6 +398,7 @@ Suite *callback_grant_suite(void)
     tcase_add_test(tcase, partial_grants);
     tcase_add_test(tcase, reconnecting);
     tcase_add_test(tcase, reconnect_refused);
+    tcase_add_test(tcase, tokens_that_still_live);
     tcase_add_test(tcase, registered_for_one_connection);
     tcase_add_test(tcase, identity_from_an_id_token);
     tcase_add_test(tcase, patient_from_a_search);
