@@ -31,10 +31,11 @@ static enum cw_code read_filter(struct ctl *ctl, struct cw_attempt_filter *ret, 
         return ctl_usage(err, "--limit is a number from 1 to 1000");
     }
     enum cw_code rc = ctl_org(ctl, &org, err);
-    *ret = (struct cw_attempt_filter){ .org = rc == CW_OK ? org.id : (struct cw_org_id){ { { 0 } } },
-                                       .patient_id = cw_span_cstr(ctl_option(ctl, "--patient")),
-                                       .failed = ctl_switch(ctl, "--failed"),
-                                       .limit = (unsigned)most };
+    *ret =
+        (struct cw_attempt_filter){ .org = rc == CW_OK ? org.id : (struct cw_org_id){ { { 0 } } },
+                                    .patient_id = cw_span_cstr(ctl_option(ctl, "--patient")),
+                                    .failed = ctl_switch(ctl, "--failed"),
+                                    .limit = (unsigned)most };
     if (rc == CW_OK && source_id != NULL) {
         struct cw_source source;
         rc = ctl_source(ctl, source_id, &source, err);
@@ -46,8 +47,9 @@ static enum cw_code read_filter(struct ctl *ctl, struct cw_attempt_filter *ret, 
 static enum cw_code list(struct ctl *ctl, struct cw_err *err)
 {
     static const struct ctl_column columns[] = {
-        { "id", CTL_TEXT },         { "started_at", CTL_TIME },   { "status", CTL_TEXT }, { "failure_code", CTL_TEXT },
-        { "patient_id", CTL_TEXT }, { "source_name", CTL_TEXT }, { "source", CTL_TEXT }, { "connection_id", CTL_TEXT },
+        { "id", CTL_TEXT },           { "started_at", CTL_TIME },    { "status", CTL_TEXT },
+        { "failure_code", CTL_TEXT }, { "patient_id", CTL_TEXT },    { "source_name", CTL_TEXT },
+        { "source", CTL_TEXT },       { "connection_id", CTL_TEXT },
     };
     enum { WIDTH = CW_ARRAY_LEN(columns) };
     struct cw_attempt_filter filter;
@@ -98,7 +100,8 @@ static enum cw_code find_attempt(struct card *card, struct cw_attempt_id id, str
     struct cw_attempt_line line;
     enum cw_code rc = cw_attempt_look(&ctl->model, id, ctl->arena, &line, err);
     if (rc != CW_OK) {
-        return rc == CW_E_NOT_FOUND ? cw_err_set(err, rc, "attempt", "there is no such attempt") : rc;
+        return rc == CW_E_NOT_FOUND ? cw_err_set(err, rc, "attempt", "there is no such attempt")
+                                    : rc;
     }
     card->object = id.ulid;
     card->status = cw_attempt_status_name(line.status);
@@ -113,13 +116,15 @@ static enum cw_code find_attempt(struct card *card, struct cw_attempt_id id, str
 }
 
 /* A connection's card is about the last refresh that failed. */
-static enum cw_code find_connection(struct card *card, struct cw_connection_id id, struct cw_err *err)
+static enum cw_code find_connection(struct card *card, struct cw_connection_id id,
+                                    struct cw_err *err)
 {
     struct ctl *ctl = card->ctl;
     struct cw_connection connection;
     enum cw_code rc = cw_connection_get(&ctl->model, id, ctl->arena, &connection, err);
     if (rc != CW_OK) {
-        return rc == CW_E_NOT_FOUND ? cw_err_set(err, rc, "attempt", "there is no such connection") : rc;
+        return rc == CW_E_NOT_FOUND ? cw_err_set(err, rc, "attempt", "there is no such connection")
+                                    : rc;
     }
     card->object = id.ulid;
     card->status = cw_connection_status_name(connection.status);
@@ -152,13 +157,15 @@ static enum cw_code find(struct card *card, struct cw_err *err)
 }
 
 /* One of the card's texts, in English, as this command speaks. */
-static struct cw_span text(const struct card *card, const char *prefix, const char *code, const char *suffix)
+static struct cw_span text(const struct card *card, const char *prefix, const char *code,
+                           const char *suffix)
 {
     char key[128];
     CW_AUTO_STR out;
     cw_str_init(&out, 2048);
     (void)snprintf(key, sizeof key, "%s.%s%s", prefix, code, suffix);
-    if (!cw_locale_has(card->texts, key) || cw_locale_text(card->texts, "en", key, NULL, &out) != CW_OK) {
+    if (!cw_locale_has(card->texts, key) ||
+        cw_locale_text(card->texts, "en", key, NULL, &out) != CW_OK) {
         return (struct cw_span){ NULL, 0 };
     }
     return cw_arena_span(card->ctl->arena, cw_str_span(&out));
@@ -219,14 +226,16 @@ static struct cw_span plain(struct ctl *ctl, const json_t *value)
     CW_AUTO_STR out;
     cw_str_init(&out, CARD_MAX);
     if (json_is_string(value)) {
-        return cw_arena_span(ctl->arena, cw_span_of(json_string_value(value), json_string_length(value)));
+        return cw_arena_span(ctl->arena,
+                             cw_span_of(json_string_value(value), json_string_length(value)));
     }
     if (json_is_boolean(value)) {
         return json_is_true(value) ? CW_SPAN("yes") : CW_SPAN("no");
     }
     for (size_t i = 0; i < json_array_size(value); i++) {
         const json_t *item = json_array_get(value, i);
-        (void)cw_str_addf(&out, "%s%s", i == 0 ? "" : " ", json_is_string(item) ? json_string_value(item) : "?");
+        (void)cw_str_addf(&out, "%s%s", i == 0 ? "" : " ",
+                          json_is_string(item) ? json_string_value(item) : "?");
     }
     if (json_is_integer(value)) {
         (void)cw_str_add_int(&out, json_integer_value(value));
@@ -272,7 +281,8 @@ static enum cw_code show(struct ctl *ctl, struct cw_err *err)
     struct card card = { .ctl = ctl };
     CW_AUTO_STR out;
     cw_str_init(&out, CARD_MAX);
-    enum cw_code rc = cw_templates_load(cw_config_text(ctl->config, CW_CONF_WWW_DIR), &card.texts, err);
+    enum cw_code rc =
+        cw_templates_load(cw_config_text(ctl->config, CW_CONF_WWW_DIR), &card.texts, err);
     if (rc == CW_OK) {
         rc = find(&card, err);
     }
@@ -301,8 +311,11 @@ static const struct ctl_option list_options[] = {
 static const struct ctl_option show_options[] = { { "--json", NULL, false, "as JSON" }, { 0 } };
 
 const struct ctl_command ctl_attempt_commands[] = {
-    { "attempt list", "", 0, 0, CTL_NEED_MODEL, "attempt.list", "Lists attempts to connect, newest first.", list_options, list },
+    { "attempt list", "", 0, 0, CTL_NEED_MODEL, "attempt.list",
+      "Lists attempts to connect, newest first.", list_options, list },
     { "attempt show", "ATTEMPT", 1, 1, CTL_NEED_MODEL, "attempt.show",
-      "Shows why an attempt failed (or a connection's refresh): cause, next step, and the redacted exchange.", show_options, show },
+      "Shows why an attempt failed (or a connection's refresh): cause, next step, and the redacted "
+      "exchange.",
+      show_options, show },
     { 0 },
 };

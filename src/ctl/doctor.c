@@ -13,7 +13,8 @@
 #define FINDINGS_MAX 64u
 
 static const struct ctl_column columns[] = {
-    { "check", CTL_TEXT }, { "result", CTL_TEXT }, { "cause", CTL_TEXT }, { "detail", CTL_TEXT }, { "next", CTL_TEXT },
+    { "check", CTL_TEXT },  { "result", CTL_TEXT }, { "cause", CTL_TEXT },
+    { "detail", CTL_TEXT }, { "next", CTL_TEXT },
 };
 enum { WIDTH = CW_ARRAY_LEN(columns) };
 
@@ -52,7 +53,9 @@ static enum cw_code print(struct doctor *doctor, struct cw_err *err)
     if (lines == NULL) {
         return CW_E_TOO_BIG;
     }
-    static const struct ctl_column narrow[] = { { "result", CTL_TEXT }, { "check", CTL_TEXT }, { "detail", CTL_TEXT } };
+    static const struct ctl_column narrow[] = { { "result", CTL_TEXT },
+                                                { "check", CTL_TEXT },
+                                                { "detail", CTL_TEXT } };
     size_t count = 0;
     for (size_t i = 0; i < doctor->count; i++) {
         const struct ctl_cell *row = doctor->cells + i * WIDTH;
@@ -64,8 +67,9 @@ static enum cw_code print(struct doctor *doctor, struct cw_err *err)
             line = lines + count++ * 3;
             line[0] = CTL_T(CW_SPAN(" "));
             line[1] = CTL_T(CW_SPAN(" "));
-            line[2] = CTL_T(cw_span_cstr(cw_arena_printf(doctor->ctl->arena, "%.*s. %.*s", (int)row[2].text.len, row[2].text.ptr,
-                                                         (int)row[4].text.len, row[4].text.len == 0 ? "" : row[4].text.ptr)));
+            line[2] = CTL_T(cw_span_cstr(cw_arena_printf(
+                doctor->ctl->arena, "%.*s. %.*s", (int)row[2].text.len, row[2].text.ptr,
+                (int)row[4].text.len, row[4].text.len == 0 ? "" : row[4].text.ptr)));
         }
     }
     table = (struct ctl_table){ narrow, CW_ARRAY_LEN(narrow), lines, count };
@@ -74,7 +78,8 @@ static enum cw_code print(struct doctor *doctor, struct cw_err *err)
 
 static bool is_url(const char *text)
 {
-    return cw_span_starts(cw_span_cstr(text), CW_SPAN("https://")) || cw_span_starts(cw_span_cstr(text), CW_SPAN("http://"));
+    return cw_span_starts(cw_span_cstr(text), CW_SPAN("https://")) ||
+           cw_span_starts(cw_span_cstr(text), CW_SPAN("http://"));
 }
 
 /* One of the catalogue, or a URL that is not in it yet. */
@@ -89,18 +94,26 @@ static enum cw_code choose_source(struct ctl *ctl, struct cw_source *ret, struct
     return ctl_environment(ctl, CW_ENV_SANDBOX, &ret->environment, err);
 }
 
-static enum cw_code examine(struct doctor *doctor, const struct cw_source *source, struct cw_err *err)
+static enum cw_code examine(struct doctor *doctor, const struct cw_source *source,
+                            struct cw_err *err)
 {
     struct ctl *ctl = doctor->ctl;
     struct cw_http *http = NULL;
     struct cw_profiles *profiles = NULL;
-    enum cw_code rc = cw_profiles_load(cw_config_text(ctl->config, CW_CONF_VENDORS_DIR), &profiles, err);
+    enum cw_code rc =
+        cw_profiles_load(cw_config_text(ctl->config, CW_CONF_VENDORS_DIR), &profiles, err);
     if (rc == CW_OK) {
         rc = cw_http_new(ctl->config, &http, err);
     }
     struct cw_examination examination = {
-        .model = &ctl->model, .profiles = profiles, .http = http, .arena = ctl->arena,
-        .origin = cw_config_text(ctl->config, CW_CONF_ORIGIN), .source = source, .found = found, .arg = doctor,
+        .model = &ctl->model,
+        .profiles = profiles,
+        .http = http,
+        .arena = ctl->arena,
+        .origin = cw_config_text(ctl->config, CW_CONF_ORIGIN),
+        .source = source,
+        .found = found,
+        .arg = doctor,
     };
     if (rc == CW_OK) {
         rc = cw_examine(&examination, err);
@@ -128,12 +141,14 @@ static enum cw_code run(struct ctl *ctl, struct cw_err *err)
 }
 
 static const struct ctl_option options[] = {
-    { "--env", "sandbox|production", false, "where to look; both when left out (sandbox for a URL that is not in the catalogue)" },
+    { "--env", "sandbox|production", false,
+      "where to look; both when left out (sandbox for a URL that is not in the catalogue)" },
     { "--json", NULL, false, "as JSON" },
     { 0 },
 };
 
 const struct ctl_command ctl_doctor_commands[] = {
-    { "doctor", "SOURCE", 1, 1, CTL_NEED_MODEL, "doctor", "Checks whether a patient could connect to a source.", options, run },
+    { "doctor", "SOURCE", 1, 1, CTL_NEED_MODEL, "doctor",
+      "Checks whether a patient could connect to a source.", options, run },
     { 0 },
 };

@@ -59,26 +59,42 @@ static const struct {
     bool refused;
 } steps[] = {
     [CW_SIGNING_NOTHING] = { "nothing", "nothing is due", false },
-    [CW_SIGNING_PUBLISHED] = { "published", "a next key is published; it may sign from the time shown", false },
-    [CW_SIGNING_PROMOTED] = { "promoted", "next signs, a new next is published; the old one stays published until the time shown", false },
-    [CW_SIGNING_REPLACED] = { "replaced", "next signs at once; all other keys are gone, and a new next is published", false },
-    [CW_SIGNING_WAITS_NEXT] = { "waits", "refused: hospitals may not know the next key before the time shown", true },
-    [CW_SIGNING_WAITS_PREVIOUS] = { "waits", "refused: the rotation before this one is not over before the time shown", true },
+    [CW_SIGNING_PUBLISHED] = { "published",
+                               "a next key is published; it may sign from the time shown", false },
+    [CW_SIGNING_PROMOTED] = { "promoted",
+                              "next signs, a new next is published; the old one stays published "
+                              "until the time shown",
+                              false },
+    [CW_SIGNING_REPLACED] = { "replaced",
+                              "next signs at once; all other keys are gone, and a new next is "
+                              "published",
+                              false },
+    [CW_SIGNING_WAITS_NEXT] = { "waits",
+                                "refused: hospitals may not know the next key before the time "
+                                "shown",
+                                true },
+    [CW_SIGNING_WAITS_PREVIOUS] = { "waits",
+                                    "refused: the rotation before this one is not over before the "
+                                    "time shown",
+                                    true },
 };
 
-static enum cw_code print_walk(struct ctl *ctl, const struct cw_signing_walked *walked, const enum cw_jose_alg *algs,
-                               size_t count, struct cw_err *err)
+static enum cw_code print_walk(struct ctl *ctl, const struct cw_signing_walked *walked,
+                               const enum cw_jose_alg *algs, size_t count, struct cw_err *err)
 {
     static const struct ctl_column columns[] = {
-        { "alg", CTL_TEXT }, { "step", CTL_TEXT }, { "until", CTL_TIME }, { "retired", CTL_INT }, { "note", CTL_TEXT },
+        { "alg", CTL_TEXT },    { "step", CTL_TEXT }, { "until", CTL_TIME },
+        { "retired", CTL_INT }, { "note", CTL_TEXT },
     };
     enum { WIDTH = CW_ARRAY_LEN(columns) };
     struct ctl_cell cells[CW_ALG__COUNT * WIDTH];
     bool refused = false;
     for (size_t i = 0; i < count; i++) {
         const struct ctl_cell row[WIDTH] = {
-            CTL_T(cw_span_cstr(cw_jose_alg_name(algs[i]))), CTL_T(cw_span_cstr(steps[walked[i].step].name)),
-            CTL_N(walked[i].until_us),                      CTL_N(walked[i].retired),
+            CTL_T(cw_span_cstr(cw_jose_alg_name(algs[i]))),
+            CTL_T(cw_span_cstr(steps[walked[i].step].name)),
+            CTL_N(walked[i].until_us),
+            CTL_N(walked[i].retired),
             CTL_T(cw_span_cstr(steps[walked[i].step].text)),
         };
         memcpy(cells + i * WIDTH, row, sizeof row);
@@ -86,8 +102,10 @@ static enum cw_code print_walk(struct ctl *ctl, const struct cw_signing_walked *
     }
     struct ctl_table table = { columns, WIDTH, cells, count };
     enum cw_code rc = ctl_table_print(ctl, &table, err);
-    return rc == CW_OK && refused ? cw_err_set(err, CW_E_STATE, "signing", "a wait is not over; --emergency skips it, if a key got out")
-                                  : rc;
+    return rc == CW_OK && refused
+               ? cw_err_set(err, CW_E_STATE, "signing",
+                            "a wait is not over; --emergency skips it, if a key got out")
+               : rc;
 }
 
 static enum cw_code rotate(struct ctl *ctl, struct cw_err *err)
@@ -102,7 +120,8 @@ static enum cw_code rotate(struct ctl *ctl, struct cw_err *err)
     }
     enum cw_code rc = CW_OK;
     for (size_t i = 0; rc == CW_OK && i < count; i++) {
-        rc = cw_signing_rotate(&ctl->model, &ctl->actor, algs[i], ctl_switch(ctl, "--emergency"), &walked[i], err);
+        rc = cw_signing_rotate(&ctl->model, &ctl->actor, algs[i], ctl_switch(ctl, "--emergency"),
+                               &walked[i], err);
     }
     return rc == CW_OK ? print_walk(ctl, walked, algs, count, err) : rc;
 }
@@ -116,9 +135,10 @@ static const struct ctl_option rotate_options[] = {
 };
 
 const struct ctl_command ctl_signing_key_commands[] = {
-    { "signing-key status", "", 0, 0, CTL_NEED_MODEL, "signing_key.status", "Shows the keys of private_key_jwt and what each waits for.",
-      status_options, status },
-    { "signing-key rotate", "", 0, 0, CTL_NEED_MODEL, NULL, "Takes the next step of a rotation, or says until when it must wait.",
-      rotate_options, rotate },
+    { "signing-key status", "", 0, 0, CTL_NEED_MODEL, "signing_key.status",
+      "Shows the keys of private_key_jwt and what each waits for.", status_options, status },
+    { "signing-key rotate", "", 0, 0, CTL_NEED_MODEL, NULL,
+      "Takes the next step of a rotation, or says until when it must wait.", rotate_options,
+      rotate },
     { 0 },
 };

@@ -22,8 +22,9 @@ static struct cw_span subject_of(const struct ctl *ctl, const struct cw_probe *p
 static enum cw_code status(struct ctl *ctl, struct cw_err *err)
 {
     static const struct ctl_column columns[] = {
-        { "result", CTL_TEXT }, { "check", CTL_TEXT },  { "cause", CTL_TEXT },      { "subject", CTL_TEXT },
-        { "since", CTL_TIME },  { "checked", CTL_TIME }, { "detail", CTL_TEXT },
+        { "result", CTL_TEXT },  { "check", CTL_TEXT }, { "cause", CTL_TEXT },
+        { "subject", CTL_TEXT }, { "since", CTL_TIME }, { "checked", CTL_TIME },
+        { "detail", CTL_TEXT },
     };
     enum { WIDTH = CW_ARRAY_LEN(columns) };
     struct cw_probe *probes = NULL;
@@ -50,7 +51,9 @@ static enum cw_code status(struct ctl *ctl, struct cw_err *err)
     }
     struct ctl_table table = { columns, WIDTH, cells, count };
     rc = ctl_table_print(ctl, &table, err);
-    return rc == CW_OK && ill ? cw_err_set(err, CW_E_STATE, "status", "something keeps patients from connecting") : rc;
+    return rc == CW_OK && ill
+               ? cw_err_set(err, CW_E_STATE, "status", "something keeps patients from connecting")
+               : rc;
 }
 
 static const struct ctl_option options[] = {
@@ -60,6 +63,7 @@ static const struct ctl_option options[] = {
 };
 
 const struct ctl_command ctl_status_commands[] = {
-    { "status", "", 0, 0, CTL_NEED_MODEL, "status", "Shows what the daily probes found wrong.", options, status },
+    { "status", "", 0, 0, CTL_NEED_MODEL, "status", "Shows what the daily probes found wrong.",
+      options, status },
     { 0 },
 };

@@ -24,7 +24,8 @@ enum { HOSTS = 3 };
 /* Each once, in the order base, authorization, token. */
 static size_t hosts_of(struct examined *x, struct cw_span hosts[HOSTS])
 {
-    const char *const urls[HOSTS] = { x->base, x->discovery.authorization_endpoint, x->discovery.token_endpoint };
+    const char *const urls[HOSTS] = { x->base, x->discovery.authorization_endpoint,
+                                      x->discovery.token_endpoint };
     size_t count = 0;
     for (size_t i = 0; i < HOSTS; i++) {
         struct cw_span host = examine_host(x->e->arena, urls[i]);
@@ -53,12 +54,14 @@ static const char *join(struct cw_arena *arena, const struct cw_span *words, siz
 static bool is_for(const struct examined *x, const struct cw_registration *r)
 {
     return r->environment == x->e->source->environment &&
-           ((!cw_ulid_is_zero(r->source.ulid) && cw_ulid_eq(r->source.ulid, x->e->source->id.ulid)) ||
+           ((!cw_ulid_is_zero(r->source.ulid) &&
+             cw_ulid_eq(r->source.ulid, x->e->source->id.ulid)) ||
             (r->vendor.len > 0 && cw_span_eq(r->vendor, x->vendor)));
 }
 
 /* Which registration would fit but for a host, and for which. */
-static enum cw_code tell_unfit(struct examined *x, const struct cw_span *hosts, size_t count, struct cw_err *err)
+static enum cw_code tell_unfit(struct examined *x, const struct cw_span *hosts, size_t count,
+                               struct cw_err *err)
 {
     struct cw_registration *all = NULL;
     size_t registrations = 0;
@@ -75,15 +78,21 @@ static enum cw_code tell_unfit(struct examined *x, const struct cw_span *hosts, 
         if (lacks > 0) {
             any = true;
             examine_tell(x->e, "client_registration", CW_OF_ENDPOINT, CAUSE_HOST_NOT_LISTED,
-                         cw_arena_printf(x->e->arena, "%.*s does not list: %s", (int)all[i].slug.len, all[i].slug.ptr,
+                         cw_arena_printf(x->e->arena, "%.*s does not list: %s",
+                                         (int)all[i].slug.len, all[i].slug.ptr,
                                          join(x->e->arena, missing, lacks)));
         }
     }
     if (rc == CW_OK && !any) {
-        const char *vendor = x->vendor.len == 0 ? "" : cw_arena_printf(x->e->arena, "; for vendor %.*s: chartwayctl client add --vendor %.*s",
-                                                                      (int)x->vendor.len, x->vendor.ptr, (int)x->vendor.len, x->vendor.ptr);
+        const char *vendor =
+            x->vendor.len == 0
+                ? ""
+                : cw_arena_printf(
+                      x->e->arena, "; for vendor %.*s: chartwayctl client add --vendor %.*s",
+                      (int)x->vendor.len, x->vendor.ptr, (int)x->vendor.len, x->vendor.ptr);
         examine_tell(x->e, "client_registration", CW_OF_ENDPOINT, CAUSE_NO_REGISTRATION,
-                     cw_arena_printf(x->e->arena, "hosts to list: %s%s", join(x->e->arena, hosts, count), vendor));
+                     cw_arena_printf(x->e->arena, "hosts to list: %s%s",
+                                     join(x->e->arena, hosts, count), vendor));
     }
     return rc;
 }
@@ -101,8 +110,10 @@ static void choose_profile(struct examined *x)
     };
     struct cw_profile_choice choice = cw_profiles_choose(x->e->profiles, &facts);
     x->profile = choice.profile;
-    examine_tell(x->e, "vendor_profile", CW_OF_ENDPOINT, choice.why == CW_PROFILE_BY_DEFAULT ? CAUSE_PROFILE_DEFAULT : CAUSE_NONE,
-                 cw_arena_printf(x->e->arena, "%s, by %s", choice.profile->name, cw_profile_why_name(choice.why)));
+    examine_tell(x->e, "vendor_profile", CW_OF_ENDPOINT,
+                 choice.why == CW_PROFILE_BY_DEFAULT ? CAUSE_PROFILE_DEFAULT : CAUSE_NONE,
+                 cw_arena_printf(x->e->arena, "%s, by %s", choice.profile->name,
+                                 cw_profile_why_name(choice.why)));
 }
 
 enum cw_code examine_registration(struct examined *x, struct cw_err *err)
@@ -112,20 +123,25 @@ enum cw_code examine_registration(struct examined *x, struct cw_err *err)
     struct cw_err why = { .code = CW_OK };
     examine_tell(x->e, "hosts", CW_OF_ENDPOINT, CAUSE_NONE, join(x->e->arena, hosts, count));
     if (x->vendor.len == 0) { /* not in the catalogue: what its host or software says */
-        const struct cw_profile_facts facts = { .host = cw_span_upto(hosts[0], cw_span_find(hosts[0], ':')),
-                                                .software = x->software, .publisher = x->publisher };
+        const struct cw_profile_facts facts = { .host = cw_span_upto(hosts[0],
+                                                                     cw_span_find(hosts[0], ':')),
+                                                .software = x->software,
+                                                .publisher = x->publisher };
         struct cw_profile_choice guess = cw_profiles_choose(x->e->profiles, &facts);
-        x->vendor = guess.why == CW_PROFILE_BY_DEFAULT ? x->vendor : cw_span_cstr(guess.profile->name);
+        x->vendor =
+            guess.why == CW_PROFILE_BY_DEFAULT ? x->vendor : cw_span_cstr(guess.profile->name);
     }
-    enum cw_code rc = cw_registration_choose(x->e->model, x->e->source->environment, x->e->source->id, x->vendor, hosts, count,
-                                             x->e->arena, &x->registration, &why);
+    enum cw_code rc =
+        cw_registration_choose(x->e->model, x->e->source->environment, x->e->source->id, x->vendor,
+                               hosts, count, x->e->arena, &x->registration, &why);
     if (rc == CW_E_NOT_FOUND) {
         x->registration = (struct cw_registration){ .host_count = 0 };
         rc = tell_unfit(x, hosts, count, err);
     } else if (rc == CW_OK) {
         x->e->registration = x->registration.id;
         examine_tell(x->e, "client_registration", CW_OF_REGISTRATION, CAUSE_NONE,
-                     cw_arena_printf(x->e->arena, "%.*s, %s", (int)x->registration.slug.len, x->registration.slug.ptr,
+                     cw_arena_printf(x->e->arena, "%.*s, %s", (int)x->registration.slug.len,
+                                     x->registration.slug.ptr,
                                      cw_auth_method_name(x->registration.method)));
     } else {
         return cw_err_set(err, rc, "examine", "%s", why.text);
@@ -140,10 +156,13 @@ enum cw_code examine_registration(struct examined *x, struct cw_err *err)
 
 static enum cause of_rejected(enum cw_auth_method method)
 {
-    return method == CW_AUTH_KEY_JWT ? CAUSE_KEY_REJECTED : method == CW_AUTH_NONE ? CAUSE_CLIENT_UNKNOWN : CAUSE_SECRET_REJECTED;
+    return method == CW_AUTH_KEY_JWT ? CAUSE_KEY_REJECTED
+           : method == CW_AUTH_NONE  ? CAUSE_CLIENT_UNKNOWN
+                                     : CAUSE_SECRET_REJECTED;
 }
 
-static enum cause of_outcome(enum cw_token_outcome outcome, const char *error, enum cw_auth_method method)
+static enum cause of_outcome(enum cw_token_outcome outcome, const char *error,
+                             enum cw_auth_method method)
 {
     switch (outcome) {
     case CW_TOKEN_INVALID_GRANT:
@@ -152,7 +171,8 @@ static enum cause of_outcome(enum cw_token_outcome outcome, const char *error, e
     case CW_TOKEN_INVALID_CLIENT:
         return of_rejected(method);
     case CW_TOKEN_UNAUTHORIZED:
-        return strcmp(error, "unsupported_grant_type") == 0 ? CAUSE_REFRESH_NOT_OFFERED : CAUSE_NOT_ENABLED;
+        return strcmp(error, "unsupported_grant_type") == 0 ? CAUSE_REFRESH_NOT_OFFERED
+                                                            : CAUSE_NOT_ENABLED;
     case CW_TOKEN_OK:
     case CW_TOKEN_UNSUPPORTED:
         return CAUSE_PROBE_GRANTED;
@@ -170,7 +190,8 @@ static enum cause of_outcome(enum cw_token_outcome outcome, const char *error, e
     return CAUSE_PROBE_INCONCLUSIVE;
 }
 
-static enum cw_code probe(struct examined *x, const struct cw_smart_client *client, struct cw_err *err)
+static enum cw_code probe(struct examined *x, const struct cw_smart_client *client,
+                          struct cw_err *err)
 {
     uint8_t bytes[32];
     CW_AUTO_GRANT answer;
@@ -182,14 +203,18 @@ static enum cw_code probe(struct examined *x, const struct cw_smart_client *clie
     if (cw_base64url_encode(cw_span_of(bytes, sizeof bytes), &token) != CW_OK) {
         return cw_err_set(err, CW_E_OOM, "examine", "out of memory");
     }
-    const struct cw_smart_refresh request = { .token_endpoint = x->discovery.token_endpoint, .refresh_token = cw_str_span(&token) };
+    const struct cw_smart_refresh request = { .token_endpoint = x->discovery.token_endpoint,
+                                              .refresh_token = cw_str_span(&token) };
     enum cw_token_outcome outcome = cw_smart_refresh(x->e->http, client, &request, &answer, &why);
     if (why.code == CW_E_STOPPED || why.code == CW_E_OOM) {
         return cw_err_set(err, why.code, "examine", "the examination was cut short");
     }
-    const char *said = answer.error[0] != '\0' ? answer.exchange.error : cw_token_outcome_name(outcome);
-    examine_tell(x->e, "token_probe", CW_OF_REGISTRATION, of_outcome(outcome, answer.error, client->auth),
-                 cw_arena_printf(x->e->arena, "%s: status %d, %s", cw_auth_method_name(client->auth), answer.status, said));
+    const char *said =
+        answer.error[0] != '\0' ? answer.exchange.error : cw_token_outcome_name(outcome);
+    examine_tell(x->e, "token_probe", CW_OF_REGISTRATION,
+                 of_outcome(outcome, answer.error, client->auth),
+                 cw_arena_printf(x->e->arena, "%s: status %d, %s",
+                                 cw_auth_method_name(client->auth), answer.status, said));
     return CW_OK;
 }
 
@@ -198,12 +223,16 @@ static enum cw_code tell_method(struct examined *x, struct cw_err *err)
     unsigned told = x->discovery.auth_methods;
     bool offered = (told & 1u << x->registration.method) != 0;
     examine_tell(x->e, "auth_method", CW_OF_REGISTRATION,
-                 told == 0 ? CAUSE_METHOD_NOT_TOLD : offered ? CAUSE_NONE : CAUSE_METHOD_NOT_ADVERTISED,
+                 told == 0 ? CAUSE_METHOD_NOT_TOLD
+                 : offered ? CAUSE_NONE
+                           : CAUSE_METHOD_NOT_ADVERTISED,
                  cw_auth_method_name(x->registration.method));
     CW_AUTO_IDENTITY identity = { .key = NULL };
     struct cw_err why = { .code = CW_OK };
-    const struct cw_identity_wish wish = { x->registration.id, cw_span_cstr(x->profile->name), x->discovery.auth_algs };
-    enum cw_code rc = cw_smart_identity_open(x->e->model, x->e->profiles, &wish, x->e->arena, &identity, &why);
+    const struct cw_identity_wish wish = { x->registration.id, cw_span_cstr(x->profile->name),
+                                           x->discovery.auth_algs };
+    enum cw_code rc =
+        cw_smart_identity_open(x->e->model, x->e->profiles, &wish, x->e->arena, &identity, &why);
     if (rc == CW_E_AUTH) {
         examine_tell(x->e, "token_probe", CW_OF_REGISTRATION, CAUSE_IDENTITY_UNREADABLE, NULL);
         return CW_OK;
@@ -230,10 +259,14 @@ static bool is_advertised(const struct cw_discovery *d, struct cw_span scope)
 static enum cw_code tell_scopes(struct examined *x, struct cw_err *err)
 {
     size_t count = 0, missing = 0;
-    const char *const *types = x->profile->types != NULL ? x->profile->types : cw_plan_types(&count);
+    const char *const *types =
+        x->profile->types != NULL ? x->profile->types : cw_plan_types(&count);
     count = x->profile->types != NULL ? x->profile->type_count : count;
-    const struct cw_scope_wish wish = { .profile = x->profile, .discovery = &x->discovery, .registered = x->registration.scopes,
-                                        .types = types, .type_count = count };
+    const struct cw_scope_wish wish = { .profile = x->profile,
+                                        .discovery = &x->discovery,
+                                        .registered = x->registration.scopes,
+                                        .types = types,
+                                        .type_count = count };
     struct cw_span list[MISSING_MAX];
     CW_AUTO_STR scopes;
     cw_str_init(&scopes, CW_SCOPE_MAX);
@@ -247,9 +280,11 @@ static enum cw_code tell_scopes(struct examined *x, struct cw_err *err)
             list[missing++] = word;
         }
     }
-    examine_tell(x->e, "scopes", CW_OF_REGISTRATION, CAUSE_NONE, cw_arena_text(x->e->arena, cw_str_span(&scopes)));
+    examine_tell(x->e, "scopes", CW_OF_REGISTRATION, CAUSE_NONE,
+                 cw_arena_text(x->e->arena, cw_str_span(&scopes)));
     if (missing > 0) {
-        examine_tell(x->e, "scopes_advertised", CW_OF_ENDPOINT, CAUSE_SCOPES_NOT_ADVERTISED, join(x->e->arena, list, missing));
+        examine_tell(x->e, "scopes_advertised", CW_OF_ENDPOINT, CAUSE_SCOPES_NOT_ADVERTISED,
+                     join(x->e->arena, list, missing));
     }
     return CW_OK;
 }
@@ -258,23 +293,31 @@ static void tell_capabilities(struct examined *x)
 {
     const struct cw_discovery *d = &x->discovery;
     examine_tell(x->e, "pkce", CW_OF_ENDPOINT,
-                 d->pkce_s256 ? CAUSE_NONE : d->pkce_told ? CAUSE_PKCE_WITHOUT_S256 : CAUSE_PKCE_NOT_TOLD,
+                 d->pkce_s256   ? CAUSE_NONE
+                 : d->pkce_told ? CAUSE_PKCE_WITHOUT_S256
+                                : CAUSE_PKCE_NOT_TOLD,
                  x->profile->pkce ? "S256" : "off by profile");
     examine_tell(x->e, "standalone_launch", CW_OF_ENDPOINT,
-                 (d->capabilities & CW_CAP_LAUNCH_STANDALONE) != 0 ? CAUSE_NONE : CAUSE_STANDALONE_NOT_ADVERTISED, NULL);
+                 (d->capabilities & CW_CAP_LAUNCH_STANDALONE) != 0
+                     ? CAUSE_NONE
+                     : CAUSE_STANDALONE_NOT_ADVERTISED,
+                 NULL);
     examine_tell(x->e, "offline_access", CW_OF_ENDPOINT,
-                 (d->capabilities & CW_CAP_PERMISSION_OFFLINE) != 0 ? CAUSE_NONE : CAUSE_OFFLINE_NOT_ADVERTISED, NULL);
+                 (d->capabilities & CW_CAP_PERMISSION_OFFLINE) != 0 ? CAUSE_NONE
+                                                                    : CAUSE_OFFLINE_NOT_ADVERTISED,
+                 NULL);
 }
 
 enum cw_code examine_client(struct examined *x, struct cw_err *err)
 {
     examine_tell(x->e, "redirect_uri", CW_OF_REGISTRATION, CAUSE_NONE,
-                 cw_arena_printf(x->e->arena, "%s/callback/%.*s", x->e->origin, (int)x->registration.slug.len,
-                                 x->registration.slug.ptr));
+                 cw_arena_printf(x->e->arena, "%s/callback/%.*s", x->e->origin,
+                                 (int)x->registration.slug.len, x->registration.slug.ptr));
     tell_capabilities(x);
     enum cw_code rc = tell_method(x, err);
     if (rc == CW_OK) {
         rc = tell_scopes(x, err);
     }
-    return rc == CW_OK && x->registration.method == CW_AUTH_KEY_JWT ? cw_examine_key_set(x->e, err) : rc;
+    return rc == CW_OK && x->registration.method == CW_AUTH_KEY_JWT ? cw_examine_key_set(x->e, err)
+                                                                    : rc;
 }

@@ -5,27 +5,32 @@
 
 #include "model/keys.h"
 
-#define COLUMNS \
-    "SELECT a.id, a.session, a.source, a.connection, a.status, a.failure_code, a.scopes_asked, a.started_at, a.ended_at," \
-    " s.name, p.patient_id FROM attempt a JOIN patient p ON p.id = a.patient LEFT JOIN source s ON s.id = a.source "
+#define COLUMNS                                                                                    \
+    "SELECT a.id, a.session, a.source, a.connection, a.status, a.failure_code, a.scopes_asked, "   \
+    "a.started_at, a.ended_at,"                                                                    \
+    " s.name, p.patient_id FROM attempt a JOIN patient p ON p.id = a.patient LEFT JOIN source s "  \
+    "ON s.id = a.source "
 #define KINDS "bbbbibbttbb"
 
 /* `failed` is 1 to see failed ones alone. */
 static const struct cw_query q_of_org = {
     .name = "attempt.list",
-    .sql = COLUMNS "WHERE a.organization = ? AND (? = 0 OR a.status = 4) ORDER BY a.id DESC LIMIT ?",
+    .sql =
+        COLUMNS "WHERE a.organization = ? AND (? = 0 OR a.status = 4) ORDER BY a.id DESC LIMIT ?",
     .params = "bii",
     .columns = KINDS,
 };
 static const struct cw_query q_of_source = {
     .name = "attempt.list_source",
-    .sql = COLUMNS "WHERE a.source = ? AND a.organization = ? AND (? = 0 OR a.status = 4) ORDER BY a.id DESC LIMIT ?",
+    .sql = COLUMNS "WHERE a.source = ? AND a.organization = ? AND (? = 0 OR a.status = 4) ORDER BY "
+                   "a.id DESC LIMIT ?",
     .params = "bbii",
     .columns = KINDS,
 };
 static const struct cw_query q_of_patient = {
     .name = "attempt.list_patient",
-    .sql = COLUMNS "WHERE p.organization = ? AND p.patient_id = ? AND (? = 0 OR a.status = 4) ORDER BY a.id DESC LIMIT ?",
+    .sql = COLUMNS "WHERE p.organization = ? AND p.patient_id = ? AND (? = 0 OR a.status = 4) "
+                   "ORDER BY a.id DESC LIMIT ?",
     .params = "bbii",
     .columns = KINDS,
 };
@@ -68,8 +73,8 @@ static void read_row(const struct cw_value *row, struct cw_attempt_line *ret)
     };
 }
 
-static enum cw_code select_list(struct cw_db *db, const struct cw_attempt_filter *filter, struct cw_arena *arena,
-                                struct cw_rows *ret, struct cw_err *err)
+static enum cw_code select_list(struct cw_db *db, const struct cw_attempt_filter *filter,
+                                struct cw_arena *arena, struct cw_rows *ret, struct cw_err *err)
 {
     struct cw_value org = cw_v_id(&filter->org.ulid);
     struct cw_value failed = cw_v_int(filter->failed);
@@ -86,8 +91,9 @@ static enum cw_code select_list(struct cw_db *db, const struct cw_attempt_filter
     return cw_db_select(db, &q_of_org, params, arena, ret, err);
 }
 
-enum cw_code cw_attempt_list(struct cw_model *m, const struct cw_attempt_filter *filter, struct cw_arena *arena,
-                             struct cw_attempt_line **ret, size_t *ret_count, struct cw_err *err)
+enum cw_code cw_attempt_list(struct cw_model *m, const struct cw_attempt_filter *filter,
+                             struct cw_arena *arena, struct cw_attempt_line **ret,
+                             size_t *ret_count, struct cw_err *err)
 {
     struct cw_db *db = NULL;
     struct cw_rows rows = { .count = 0 };
@@ -96,7 +102,8 @@ enum cw_code cw_attempt_list(struct cw_model *m, const struct cw_attempt_filter 
         rc = select_list(db, filter, arena, &rows, err);
     }
     cw_db_put(db);
-    struct cw_attempt_line *list = rc == CW_OK ? cw_arena_array(arena, rows.count + 1, sizeof *list) : NULL;
+    struct cw_attempt_line *list =
+        rc == CW_OK ? cw_arena_array(arena, rows.count + 1, sizeof *list) : NULL;
     if (rc == CW_OK && list == NULL) {
         return cw_err_set(err, CW_E_TOO_BIG, "attempt.list", "the arena is full");
     }
@@ -110,8 +117,8 @@ enum cw_code cw_attempt_list(struct cw_model *m, const struct cw_attempt_filter 
     return rc;
 }
 
-enum cw_code cw_attempt_look(struct cw_model *m, struct cw_attempt_id id, struct cw_arena *arena, struct cw_attempt_line *ret,
-                             struct cw_err *err)
+enum cw_code cw_attempt_look(struct cw_model *m, struct cw_attempt_id id, struct cw_arena *arena,
+                             struct cw_attempt_line *ret, struct cw_err *err)
 {
     const struct cw_value params[] = { cw_v_id(&id.ulid) };
     const struct cw_value *row = NULL;

@@ -10,9 +10,10 @@
 
 #define TAKEN_OUT "[...]"
 #define KNOWN_MIN 3u
-#define TOKEN_MIN 16u     /* with letters and digits */
-#define LONG_MIN 40u      /* of anything */
-#define DIGITS_MIN 6u     /* a record number, a date of birth; error codes of hospitals have five at most */
+#define TOKEN_MIN 16u /* with letters and digits */
+#define LONG_MIN 40u  /* of anything */
+#define DIGITS_MIN                                                                                 \
+    6u /* a record number, a date of birth; error codes of hospitals have five at most */
 #define NAME_WORDS_MAX 16u
 #define ARENA_MAX 65536u
 
@@ -51,7 +52,8 @@ static bool looks_secret(struct cw_span run)
         letters += is_letter(run.ptr[i]);
         digits += is_digit(run.ptr[i]);
     }
-    return digits >= DIGITS_MIN || run.len >= LONG_MIN || (run.len >= TOKEN_MIN && letters > 0 && digits > 0);
+    return digits >= DIGITS_MIN || run.len >= LONG_MIN ||
+           (run.len >= TOKEN_MIN && letters > 0 && digits > 0);
 }
 
 /* The longest known text that begins here. */
@@ -60,7 +62,8 @@ static size_t known_length(struct cw_span text, const struct cw_span *known, siz
     size_t longest = 0;
     for (size_t i = 0; i < count; i++) {
         size_t len = known[i].len;
-        if (len >= KNOWN_MIN && len > longest && len <= text.len && cw_span_eq_nocase(cw_span_upto(text, len), known[i])) {
+        if (len >= KNOWN_MIN && len > longest && len <= text.len &&
+            cw_span_eq_nocase(cw_span_upto(text, len), known[i])) {
             longest = len;
         }
     }
@@ -81,7 +84,8 @@ static bool is_coded(struct cw_span text)
 /* A known text may begin with a code's own digits. */
 static bool known_inside(struct cw_span coded, const struct cw_span *known, size_t count)
 {
-    return known_length(cw_span_from(coded, 1), known, count) > 0 || known_length(cw_span_from(coded, 2), known, count) > 0;
+    return known_length(cw_span_from(coded, 1), known, count) > 0 ||
+           known_length(cw_span_from(coded, 2), known, count) > 0;
 }
 
 static size_t character_length(struct cw_span text)
@@ -93,7 +97,8 @@ static size_t character_length(struct cw_span text)
     return len;
 }
 
-bool cw_exchange_redact(struct cw_span text, const struct cw_span *known, size_t count, char *out, size_t room)
+bool cw_exchange_redact(struct cw_span text, const struct cw_span *known, size_t count, char *out,
+                        size_t room)
 {
     size_t used = 0;
     bool taken = false;
@@ -106,7 +111,9 @@ bool cw_exchange_redact(struct cw_span text, const struct cw_span *known, size_t
             secret = true;
             step = run;
         }
-        step = secret ? step : is_coded(text) && !known_inside(text, known, count) ? 3 : character_length(text);
+        step = secret                                                ? step
+               : is_coded(text) && !known_inside(text, known, count) ? 3
+                                                                     : character_length(text);
         struct cw_span piece = secret ? CW_SPAN(TAKEN_OUT) : cw_span_upto(text, step);
         if (used + piece.len >= room) {
             break;
@@ -134,14 +141,15 @@ struct person {
 
 static const struct cw_query q_person = {
     .name = "exchange.person",
-    .sql = "SELECT p.patient_id, p.name_sealed, k.version, k.wrapped, k.master_key_id FROM patient p"
-           " JOIN patient_key k ON k.patient = p.id AND k.version = p.key_version WHERE p.id = ?",
+    .sql =
+        "SELECT p.patient_id, p.name_sealed, k.version, k.wrapped, k.master_key_id FROM patient p"
+        " JOIN patient_key k ON k.patient = p.id AND k.version = p.key_version WHERE p.id = ?",
     .params = "b",
     .columns = "bbibb",
 };
 
-static enum cw_code read_person(struct cw_model *m, struct cw_db *db, struct cw_patient_row patient, struct cw_arena *arena,
-                                struct person *ret, struct cw_err *err)
+static enum cw_code read_person(struct cw_model *m, struct cw_db *db, struct cw_patient_row patient,
+                                struct cw_arena *arena, struct person *ret, struct cw_err *err)
 {
     const struct cw_value params[] = { cw_v_id(&patient.ulid) };
     const struct cw_value *row = NULL;
@@ -169,16 +177,19 @@ static enum cw_code read_person(struct cw_model *m, struct cw_db *db, struct cw_
 
 static const struct cw_query q_put = {
     .name = "exchange.put",
-    .sql = "INSERT INTO exchange (object, kind, organization, patient, recorded_at, key_version, sealed)"
-           " VALUES (?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE recorded_at = VALUES(recorded_at),"
-           " key_version = VALUES(key_version), sealed = VALUES(sealed)",
+    .sql =
+        "INSERT INTO exchange (object, kind, organization, patient, recorded_at, key_version, "
+        "sealed)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE recorded_at = VALUES(recorded_at),"
+        " key_version = VALUES(key_version), sealed = VALUES(sealed)",
     .params = "bibbtib",
     .columns = "",
 };
 static const struct cw_query q_get = {
     .name = "exchange.get",
     .sql = "SELECT e.sealed, e.patient, k.version, k.wrapped, k.master_key_id FROM exchange e"
-           " JOIN patient_key k ON k.patient = e.patient AND k.version = e.key_version WHERE e.object = ?",
+           " JOIN patient_key k ON k.patient = e.patient AND k.version = e.key_version WHERE "
+           "e.object = ?",
     .params = "b",
     .columns = "bbibb",
 };
@@ -200,11 +211,13 @@ static void write_words(struct cw_jsonw *w, struct cw_span words)
 }
 
 /* A text that is told and holds nothing of the person. */
-static void write_redacted(struct cw_jsonw *w, const char *key, const char *text, const struct person *person)
+static void write_redacted(struct cw_jsonw *w, const char *key, const char *text,
+                           const struct person *person)
 {
     char clean[CW_EXCHANGE_STRUCTURE_MAX + 1];
     if (text[0] != '\0') {
-        (void)cw_exchange_redact(cw_span_cstr(text), person->known, person->count, clean, sizeof clean);
+        (void)cw_exchange_redact(cw_span_cstr(text), person->known, person->count, clean,
+                                 sizeof clean);
         cw_jsonw_key_cstr(w, key, clean);
     }
 }
@@ -235,7 +248,8 @@ static void write_request(struct cw_jsonw *w, const struct cw_exchange *x)
     }
 }
 
-static enum cw_code write_exchange(const struct cw_exchange *x, const struct person *person, struct cw_str *out)
+static enum cw_code write_exchange(const struct cw_exchange *x, const struct person *person,
+                                   struct cw_str *out)
 {
     struct cw_jsonw w;
     cw_jsonw_init(&w, out);
@@ -262,7 +276,8 @@ static enum cw_code write_exchange(const struct cw_exchange *x, const struct per
 }
 
 /* Texts of nothing but quotes are twice as long in JSON: then the longest are left out, so that no answer keeps an attempt from its end. */
-static enum cw_code write_to_fit(const struct cw_exchange *x, const struct person *person, struct cw_str *out)
+static enum cw_code write_to_fit(const struct cw_exchange *x, const struct person *person,
+                                 struct cw_str *out)
 {
     enum cw_code rc = write_exchange(x, person, out);
     if (rc != CW_E_TOO_BIG) {
@@ -274,8 +289,10 @@ static enum cw_code write_to_fit(const struct cw_exchange *x, const struct perso
     return write_exchange(&less, person, out);
 }
 
-static enum cw_code put_in(struct cw_model *m, struct cw_db *db, const struct cw_exchange_owner *owner,
-                           const struct cw_exchange *exchange, struct cw_arena *arena, struct cw_err *err)
+static enum cw_code put_in(struct cw_model *m, struct cw_db *db,
+                           const struct cw_exchange_owner *owner,
+                           const struct cw_exchange *exchange, struct cw_arena *arena,
+                           struct cw_err *err)
 {
     struct person person = { .count = 0 };
     struct cw_connection_id object = { owner->object }; /* any id struct names the row in the AAD */
@@ -287,17 +304,24 @@ static enum cw_code put_in(struct cw_model *m, struct cw_db *db, const struct cw
         rc = cw_err_set(err, CW_E_TOO_BIG, "exchange", "the exchange does not fit");
     }
     if (rc == CW_OK) {
-        rc = cw_cell_seal(&person.key, CW_AAD("exchange.sealed", object), cw_str_span(&json), arena, &sealed, err);
+        rc = cw_cell_seal(&person.key, CW_AAD("exchange.sealed", object), cw_str_span(&json), arena,
+                          &sealed, err);
     }
     const struct cw_value values[] = {
-        cw_v_id(&owner->object),        cw_v_int(owner->kind),     cw_v_id(&owner->org.ulid), cw_v_id(&owner->patient.ulid),
-        cw_v_time(exchange->sent_us), cw_v_int(person.key.version), sealed,
+        cw_v_id(&owner->object),
+        cw_v_int(owner->kind),
+        cw_v_id(&owner->org.ulid),
+        cw_v_id(&owner->patient.ulid),
+        cw_v_time(exchange->sent_us),
+        cw_v_int(person.key.version),
+        sealed,
     };
     cw_data_key_wipe(&person.key);
     return rc == CW_OK ? cw_db_exec(db, &q_put, values, NULL, err) : rc;
 }
 
-enum cw_code cw_exchange_put(struct cw_model *m, struct cw_db *db, const struct cw_exchange_owner *owner,
+enum cw_code cw_exchange_put(struct cw_model *m, struct cw_db *db,
+                             const struct cw_exchange_owner *owner,
                              const struct cw_exchange *exchange, struct cw_err *err)
 {
     if (exchange->kind == NULL) {
@@ -339,15 +363,15 @@ static enum cw_code keep_tx(struct cw_db *db, void *arg, struct cw_err *err)
     return rc;
 }
 
-enum cw_code cw_exchange_of_connection(struct cw_model *m, struct cw_connection_id id, const struct cw_exchange *exchange,
-                                       struct cw_err *err)
+enum cw_code cw_exchange_of_connection(struct cw_model *m, struct cw_connection_id id,
+                                       const struct cw_exchange *exchange, struct cw_err *err)
 {
     struct keeping keeping = { .m = m, .id = id, .exchange = exchange };
     return exchange->kind == NULL ? CW_OK : cw_tx_pool(m->pool, keep_tx, &keeping, err);
 }
 
-enum cw_code cw_exchange_get(struct cw_model *m, struct cw_ulid object, struct cw_arena *arena, struct cw_span *ret_json,
-                             struct cw_err *err)
+enum cw_code cw_exchange_get(struct cw_model *m, struct cw_ulid object, struct cw_arena *arena,
+                             struct cw_span *ret_json, struct cw_err *err)
 {
     const struct cw_value params[] = { cw_v_id(&object) };
     const struct cw_value *row = NULL;
@@ -362,5 +386,7 @@ enum cw_code cw_exchange_get(struct cw_model *m, struct cw_ulid object, struct c
         rc = cw_key_open(m, cw_value_id(&row[1]), &row[2], &key, err);
     }
     struct cw_connection_id id = { object };
-    return rc == CW_OK ? cw_cell_unseal(&key, CW_AAD("exchange.sealed", id), &row[0], arena, ret_json, err) : rc;
+    return rc == CW_OK
+               ? cw_cell_unseal(&key, CW_AAD("exchange.sealed", id), &row[0], arena, ret_json, err)
+               : rc;
 }

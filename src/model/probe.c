@@ -18,20 +18,23 @@ static const struct cw_query q_before = {
 };
 static const struct cw_query q_insert = {
     .name = "probe.insert",
-    .sql = "INSERT INTO probe (subject, name, kind, result, cause, detail, since, checked_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    .sql = "INSERT INTO probe (subject, name, kind, result, cause, detail, since, checked_at) "
+           "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     .params = "bbiibbtt",
     .columns = "",
 };
 static const struct cw_query q_update = {
     .name = "probe.update",
-    .sql = "UPDATE probe SET since = IF(? = 1, ?, since), result = ?, cause = ?, detail = ?, checked_at = ?"
+    .sql = "UPDATE probe SET since = IF(? = 1, ?, since), result = ?, cause = ?, detail = ?, "
+           "checked_at = ?"
            " WHERE subject = ? AND name = ?",
     .params = "itibbtbb",
     .columns = "",
 };
 static const struct cw_query q_list = {
     .name = "probe.list",
-    .sql = "SELECT subject, kind, name, result, cause, detail, since, checked_at FROM probe WHERE result >= ?"
+    .sql = "SELECT subject, kind, name, result, cause, detail, since, checked_at FROM probe WHERE "
+           "result >= ?"
            " ORDER BY result DESC, since LIMIT ?",
     .params = "ii",
     .columns = "bibibbtt",
@@ -51,12 +54,15 @@ static enum cw_code keep_tx(struct cw_db *db, void *arg, struct cw_err *err)
     const struct cw_value key[] = { cw_v_id(&p->subject), cw_v_bytes(p->name) };
     const struct cw_value *row = NULL;
     cw_arena_clear(k->arena);
-    struct cw_value detail = cw_v_bytes(p->detail.ptr == NULL ? CW_SPAN("") : cw_span_upto(p->detail, DETAIL_MAX));
+    struct cw_value detail =
+        cw_v_bytes(p->detail.ptr == NULL ? CW_SPAN("") : cw_span_upto(p->detail, DETAIL_MAX));
     struct cw_value now = cw_v_time(cw_now_us());
     enum cw_code rc = cw_db_one(db, &q_before, key, k->arena, &row, err);
     if (rc == CW_E_NOT_FOUND) {
-        const struct cw_value values[] = { key[0], key[1], cw_v_int(p->kind), cw_v_int(p->result),
-                                           cw_v_bytes(p->cause), detail, now, now };
+        const struct cw_value values[] = {
+            key[0], key[1], cw_v_int(p->kind), cw_v_int(p->result), cw_v_bytes(p->cause), detail,
+            now,    now
+        };
         k->before = 0;
         k->changed = true;
         return cw_db_exec(db, &q_insert, values, NULL, err);
@@ -66,12 +72,19 @@ static enum cw_code keep_tx(struct cw_db *db, void *arg, struct cw_err *err)
     }
     k->before = (int)row[0].number;
     k->changed = k->before != p->result || !cw_span_eq(row[1].bytes, p->cause);
-    const struct cw_value values[] = { cw_v_int(k->changed), now, cw_v_int(p->result), cw_v_bytes(p->cause), detail, now, key[0], key[1] };
+    const struct cw_value values[] = { cw_v_int(k->changed),
+                                       now,
+                                       cw_v_int(p->result),
+                                       cw_v_bytes(p->cause),
+                                       detail,
+                                       now,
+                                       key[0],
+                                       key[1] };
     return cw_db_exec(db, &q_update, values, NULL, err);
 }
 
-enum cw_code cw_probe_keep(struct cw_model *m, const struct cw_probe *probe, int *ret_before, bool *ret_changed,
-                           struct cw_err *err)
+enum cw_code cw_probe_keep(struct cw_model *m, const struct cw_probe *probe, int *ret_before,
+                           bool *ret_changed, struct cw_err *err)
 {
     struct keeping keeping = { .probe = probe, .arena = cw_arena_new(4096) };
     if (keeping.arena == NULL) {
@@ -86,8 +99,8 @@ enum cw_code cw_probe_keep(struct cw_model *m, const struct cw_probe *probe, int
     return rc;
 }
 
-enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena, struct cw_probe **ret, size_t *ret_count,
-                           struct cw_err *err)
+enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena,
+                           struct cw_probe **ret, size_t *ret_count, struct cw_err *err)
 {
     const struct cw_value params[] = { cw_v_int(least), cw_v_int(LIST_MAX) };
     struct cw_db *db = NULL;
@@ -97,15 +110,21 @@ enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena
         rc = cw_db_select(db, &q_list, params, arena, &rows, err);
     }
     cw_db_put(db);
-    struct cw_probe *list = rc == CW_OK ? cw_arena_array(arena, rows.count + 1, sizeof *list) : NULL;
+    struct cw_probe *list =
+        rc == CW_OK ? cw_arena_array(arena, rows.count + 1, sizeof *list) : NULL;
     if (rc == CW_OK && list == NULL) {
         return cw_err_set(err, CW_E_TOO_BIG, "probe", "the arena is full");
     }
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
         const struct cw_value *row = cw_row(&rows, i);
-        list[i] = (struct cw_probe){ .subject = cw_value_id(&row[0]), .kind = (enum cw_probe_kind)row[1].number, .name = row[2].bytes,
-                                     .result = (int)row[3].number, .cause = row[4].bytes, .detail = row[5].bytes,
-                                     .since_us = row[6].number, .checked_us = row[7].number };
+        list[i] = (struct cw_probe){ .subject = cw_value_id(&row[0]),
+                                     .kind = (enum cw_probe_kind)row[1].number,
+                                     .name = row[2].bytes,
+                                     .result = (int)row[3].number,
+                                     .cause = row[4].bytes,
+                                     .detail = row[5].bytes,
+                                     .since_us = row[6].number,
+                                     .checked_us = row[7].number };
     }
     if (rc == CW_OK) {
         *ret = list;
@@ -119,13 +138,15 @@ enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena
 static const struct cw_query q_missing = {
     .name = "turn.missing",
     .sql = "SELECT r.id FROM client_registration r WHERE r.disabled_at IS NULL"
-           " AND NOT EXISTS (SELECT 1 FROM probe_turn t WHERE t.subject = r.id) ORDER BY r.id LIMIT 500",
+           " AND NOT EXISTS (SELECT 1 FROM probe_turn t WHERE t.subject = r.id) ORDER BY r.id "
+           "LIMIT 500",
     .params = "",
     .columns = "b",
 };
 static const struct cw_query q_gone = {
     .name = "turn.gone",
-    .sql = "DELETE FROM probe_turn WHERE kind = 1 AND NOT EXISTS (SELECT 1 FROM client_registration r WHERE r.id = probe_turn.subject"
+    .sql = "DELETE FROM probe_turn WHERE kind = 1 AND NOT EXISTS (SELECT 1 FROM "
+           "client_registration r WHERE r.id = probe_turn.subject"
            " AND r.disabled_at IS NULL)",
     .params = "",
     .columns = "",
@@ -159,7 +180,8 @@ int64_t cw_turn_next(struct cw_ulid subject, int64_t now_us)
 {
     uint8_t hash[CW_HASH_LEN];
     cw_sha256(cw_span_of(subject.bytes, sizeof subject.bytes), hash);
-    uint32_t number = (uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3];
+    uint32_t number =
+        (uint32_t)hash[0] << 24 | (uint32_t)hash[1] << 16 | (uint32_t)hash[2] << 8 | hash[3];
     int64_t slot_us = (int64_t)(number % 86400u) * CW_SECOND_US;
     int64_t due_us = now_us - now_us % CW_DAY_US + slot_us;
     while (due_us < now_us + CW_HOUR_US) {
@@ -168,7 +190,8 @@ int64_t cw_turn_next(struct cw_ulid subject, int64_t now_us)
     return due_us;
 }
 
-static enum cw_code add(struct cw_db *db, struct cw_ulid subject, enum cw_turn_kind kind, int64_t due_us, struct cw_err *err)
+static enum cw_code add(struct cw_db *db, struct cw_ulid subject, enum cw_turn_kind kind,
+                        int64_t due_us, struct cw_err *err)
 {
     const struct cw_value values[] = { cw_v_id(&subject), cw_v_int(kind), cw_v_time(due_us) };
     return cw_db_exec(db, &q_add, values, NULL, err);
@@ -184,7 +207,8 @@ static struct cw_ulid start_of(enum cw_turn_kind kind)
 
 static enum cw_code prepare_in(struct cw_db *db, struct cw_arena *arena, struct cw_err *err)
 {
-    static const enum cw_turn_kind others[] = { CW_TURN_SANDBOX, CW_TURN_INSTALLATION, CW_TURN_PRODUCTION };
+    static const enum cw_turn_kind others[] = { CW_TURN_SANDBOX, CW_TURN_INSTALLATION,
+                                                CW_TURN_PRODUCTION };
     struct cw_rows missing = { .count = 0 }, kinds = { .count = 0 };
     int64_t now_us = cw_now_us();
     enum cw_code rc = cw_db_select(db, &q_missing, NULL, arena, &missing, err);
@@ -238,16 +262,18 @@ enum cw_code cw_turn_due(struct cw_model *m, struct cw_turn *ret, struct cw_err 
     }
     cw_db_put(db);
     if (rc == CW_OK) {
-        *ret = (struct cw_turn){ .subject = cw_value_id(&row[0]), .kind = (enum cw_turn_kind)row[1].number };
+        *ret = (struct cw_turn){ .subject = cw_value_id(&row[0]),
+                                 .kind = (enum cw_turn_kind)row[1].number };
     }
     cw_arena_free(arena);
     return rc;
 }
 
-enum cw_code cw_turn_done(struct cw_model *m, const struct cw_turn *turn, struct cw_ulid subject, int64_t due_us,
-                          struct cw_err *err)
+enum cw_code cw_turn_done(struct cw_model *m, const struct cw_turn *turn, struct cw_ulid subject,
+                          int64_t due_us, struct cw_err *err)
 {
-    const struct cw_value values[] = { cw_v_id(&subject), cw_v_time(due_us), cw_v_id(&turn->subject), cw_v_int(turn->kind) };
+    const struct cw_value values[] = { cw_v_id(&subject), cw_v_time(due_us),
+                                       cw_v_id(&turn->subject), cw_v_int(turn->kind) };
     struct cw_db *db = NULL;
     enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
     if (rc == CW_OK) {

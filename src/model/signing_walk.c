@@ -25,7 +25,8 @@ static const struct cw_query q_turn = {
 };
 static const struct cw_query q_state = {
     .name = "signing.state",
-    .sql = "SELECT id, stage, stage_since FROM signing_key WHERE stage IN (1, 2, 3) AND alg = ? ORDER BY id LIMIT 20",
+    .sql = "SELECT id, stage, stage_since FROM signing_key WHERE stage IN (1, 2, 3) AND alg = ? "
+           "ORDER BY id LIMIT 20",
     .params = "b",
     .columns = "bit",
 };
@@ -43,14 +44,16 @@ static const struct cw_query q_retire = {
 };
 static const struct cw_query q_list = {
     .name = "signing.list",
-    .sql = "SELECT alg, stage, kid, stage_since, private_sealed IS NOT NULL FROM signing_key WHERE stage IN (1, 2, 3)"
+    .sql = "SELECT alg, stage, kid, stage_since, private_sealed IS NOT NULL FROM signing_key WHERE "
+           "stage IN (1, 2, 3)"
            " ORDER BY alg, FIELD(stage, 2, 1, 3), id LIMIT 50",
     .params = "",
     .columns = "bibti",
 };
 static const struct cw_query q_list_retired = {
     .name = "signing.list_retired",
-    .sql = "SELECT alg, stage, kid, stage_since, private_sealed IS NOT NULL FROM signing_key WHERE stage = 4"
+    .sql = "SELECT alg, stage, kid, stage_since, private_sealed IS NOT NULL FROM signing_key WHERE "
+           "stage = 4"
            " ORDER BY id DESC LIMIT 50",
     .params = "",
     .columns = "bibti",
@@ -76,11 +79,11 @@ const char *cw_signing_stage_name(enum cw_signing_stage stage)
 struct state {
     const struct cw_value *next, *current; /* rows; NULL: none */
     struct cw_rows rows;
-    int64_t previous_us;                   /* the youngest previous key's time; 0: there is none that must stay */
+    int64_t previous_us; /* the youngest previous key's time; 0: there is none that must stay */
 };
 
-static enum cw_code read_state(struct cw_db *db, enum cw_jose_alg alg, int64_t now_us, struct cw_arena *arena,
-                               struct state *ret, struct cw_err *err)
+static enum cw_code read_state(struct cw_db *db, enum cw_jose_alg alg, int64_t now_us,
+                               struct cw_arena *arena, struct state *ret, struct cw_err *err)
 {
     const struct cw_value name = cw_v_bytes(cw_span_cstr(cw_jose_alg_name(alg)));
     *ret = (struct state){ .previous_us = 0 };
@@ -91,7 +94,8 @@ static enum cw_code read_state(struct cw_db *db, enum cw_jose_alg alg, int64_t n
             ret->next = row;
         } else if (row[1].number == CW_SIGNING_CURRENT) {
             ret->current = row;
-        } else if (row[2].number + CW_SIGNING_PREVIOUS_US > now_us && row[2].number > ret->previous_us) {
+        } else if (row[2].number + CW_SIGNING_PREVIOUS_US > now_us &&
+                   row[2].number > ret->previous_us) {
             ret->previous_us = row[2].number;
         }
     }
@@ -104,13 +108,15 @@ static bool is_over(const struct cw_value *row, int64_t now_us)
 }
 
 /* A step, not taken yet. `every_us`: rotate only a key that is that old; 0: whatever its age; negative: never. */
-static struct cw_signing_walked decide(const struct state *state, bool emergency, int64_t every_us, int64_t now_us)
+static struct cw_signing_walked decide(const struct state *state, bool emergency, int64_t every_us,
+                                       int64_t now_us)
 {
     if (emergency) {
         return (struct cw_signing_walked){ .step = CW_SIGNING_REPLACED };
     }
     if (state->next == NULL) {
-        return (struct cw_signing_walked){ .step = CW_SIGNING_PUBLISHED, .until_us = now_us + CW_SIGNING_NEXT_US };
+        return (struct cw_signing_walked){ .step = CW_SIGNING_PUBLISHED,
+                                           .until_us = now_us + CW_SIGNING_NEXT_US };
     }
     int64_t ready_us = state->next[2].number + CW_SIGNING_NEXT_US;
     if (every_us < 0 || (state->current != NULL && state->current[2].number + every_us > now_us)) {
@@ -118,12 +124,14 @@ static struct cw_signing_walked decide(const struct state *state, bool emergency
     }
     if (state->previous_us != 0) {
         int64_t until_us = state->previous_us + CW_SIGNING_PREVIOUS_US;
-        return (struct cw_signing_walked){ .step = CW_SIGNING_WAITS_PREVIOUS, .until_us = until_us > ready_us ? until_us : ready_us };
+        return (struct cw_signing_walked){ .step = CW_SIGNING_WAITS_PREVIOUS,
+                                           .until_us = until_us > ready_us ? until_us : ready_us };
     }
     if (now_us < ready_us) {
         return (struct cw_signing_walked){ .step = CW_SIGNING_WAITS_NEXT, .until_us = ready_us };
     }
-    return (struct cw_signing_walked){ .step = CW_SIGNING_PROMOTED, .until_us = now_us + CW_SIGNING_PREVIOUS_US };
+    return (struct cw_signing_walked){ .step = CW_SIGNING_PROMOTED,
+                                       .until_us = now_us + CW_SIGNING_PREVIOUS_US };
 }
 
 /* ---- a step */
@@ -134,20 +142,21 @@ struct walk {
     enum cw_jose_alg alg;
     bool emergency;
     int64_t every_us;
-    struct cw_signing_key *keys[2]; /* made before; the second is for an emergency without a next key */
+    struct cw_signing_key
+        *keys[2]; /* made before; the second is for an emergency without a next key */
     struct cw_arena *arena;
     struct cw_signing_walked done;
 };
 
-static enum cw_code move(struct cw_db *db, const struct cw_value *row, enum cw_signing_stage stage, int64_t now_us,
-                         struct cw_err *err)
+static enum cw_code move(struct cw_db *db, const struct cw_value *row, enum cw_signing_stage stage,
+                         int64_t now_us, struct cw_err *err)
 {
     const struct cw_value params[] = { cw_v_int(stage), cw_v_time(now_us), row[0] };
     return cw_db_exec(db, &q_move, params, NULL, err);
 }
 
-static enum cw_code retire(struct walk *walk, struct cw_db *db, const struct cw_value *row, int64_t now_us,
-                           struct cw_err *err)
+static enum cw_code retire(struct walk *walk, struct cw_db *db, const struct cw_value *row,
+                           int64_t now_us, struct cw_err *err)
 {
     const struct cw_value params[] = { cw_v_time(now_us), row[0] };
     walk->done.retired++;
@@ -155,8 +164,8 @@ static enum cw_code retire(struct walk *walk, struct cw_db *db, const struct cw_
 }
 
 /* What is published too long, or with an emergency everything but next. */
-static enum cw_code retire_all(struct walk *walk, struct cw_db *db, const struct state *state, int64_t now_us,
-                               struct cw_err *err)
+static enum cw_code retire_all(struct walk *walk, struct cw_db *db, const struct state *state,
+                               int64_t now_us, struct cw_err *err)
 {
     enum cw_code rc = CW_OK;
     for (size_t i = 0; rc == CW_OK && i < state->rows.count; i++) {
@@ -169,18 +178,20 @@ static enum cw_code retire_all(struct walk *walk, struct cw_db *db, const struct
     return rc;
 }
 
-static enum cw_code promote(struct walk *walk, struct cw_db *db, const struct state *state, int64_t now_us,
-                            struct cw_err *err)
+static enum cw_code promote(struct walk *walk, struct cw_db *db, const struct state *state,
+                            int64_t now_us, struct cw_err *err)
 {
     enum cw_code rc = CW_OK;
     if (!walk->emergency && state->current != NULL) {
         rc = move(db, state->current, CW_SIGNING_PREVIOUS, now_us, err);
     }
     if (rc == CW_OK) {
-        rc = state->next != NULL ? move(db, state->next, CW_SIGNING_CURRENT, now_us, err)
-                                 : signing_insert(walk->m, db, walk->keys[1], walk->alg, CW_SIGNING_CURRENT, err);
+        rc = state->next != NULL
+                 ? move(db, state->next, CW_SIGNING_CURRENT, now_us, err)
+                 : signing_insert(walk->m, db, walk->keys[1], walk->alg, CW_SIGNING_CURRENT, err);
     }
-    return rc == CW_OK ? signing_insert(walk->m, db, walk->keys[0], walk->alg, CW_SIGNING_NEXT, err) : rc;
+    return rc == CW_OK ? signing_insert(walk->m, db, walk->keys[0], walk->alg, CW_SIGNING_NEXT, err)
+                       : rc;
 }
 
 static enum cw_code audit(const struct walk *walk, struct cw_db *db, struct cw_err *err)
@@ -191,13 +202,15 @@ static enum cw_code audit(const struct walk *walk, struct cw_db *db, struct cw_e
                                            [CW_SIGNING_REPLACED] = "signing_key.replace",
                                            [CW_SIGNING_WAITS_NEXT] = "signing_key.retire",
                                            [CW_SIGNING_WAITS_PREVIOUS] = "signing_key.retire" };
-    const struct cw_audit_row row = { .action = actions[walk->done.step], .detail = cw_jose_alg_name(walk->alg) };
+    const struct cw_audit_row row = { .action = actions[walk->done.step],
+                                      .detail = cw_jose_alg_name(walk->alg) };
     return cw_audit_write(db, walk->actor, &row, err);
 }
 
 static bool takes_key(enum cw_signing_step step)
 {
-    return step == CW_SIGNING_PUBLISHED || step == CW_SIGNING_PROMOTED || step == CW_SIGNING_REPLACED;
+    return step == CW_SIGNING_PUBLISHED || step == CW_SIGNING_PROMOTED ||
+           step == CW_SIGNING_REPLACED;
 }
 
 static enum cw_code walk_tx(struct cw_db *db, void *arg, struct cw_err *err)
@@ -264,11 +277,14 @@ static void walk_release(struct walk *walk)
     cw_arena_free(walk->arena);
 }
 
-enum cw_code cw_signing_rotate(struct cw_model *m, const struct cw_actor *actor, enum cw_jose_alg alg, bool emergency,
-                               struct cw_signing_walked *ret, struct cw_err *err)
+enum cw_code cw_signing_rotate(struct cw_model *m, const struct cw_actor *actor,
+                               enum cw_jose_alg alg, bool emergency, struct cw_signing_walked *ret,
+                               struct cw_err *err)
 {
     struct cw_signing_key *current = NULL;
-    struct walk walk = { .m = m, .actor = actor, .alg = alg, .emergency = emergency, .arena = cw_arena_new(ARENA_MAX) };
+    struct walk walk = {
+        .m = m, .actor = actor, .alg = alg, .emergency = emergency, .arena = cw_arena_new(ARENA_MAX)
+    };
     bool due = false, exists = false;
     if (walk.arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "signing", "out of memory");
@@ -288,19 +304,22 @@ enum cw_code cw_signing_rotate(struct cw_model *m, const struct cw_actor *actor,
     return rc;
 }
 
-enum cw_code cw_signing_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit, unsigned *ret_count,
-                              struct cw_err *err)
+enum cw_code cw_signing_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit,
+                              unsigned *ret_count, struct cw_err *err)
 {
     int64_t days = cw_config_int(m->config, CW_CONF_SIGNING_KEY_DAYS);
     enum cw_code rc = CW_OK;
     unsigned count = 0;
     (void)limit;
     for (size_t i = 0; rc == CW_OK && i < CW_ARRAY_LEN(algs); i++) {
-        struct walk walk = {
-            .m = m, .actor = actor, .alg = algs[i], .every_us = days == 0 ? -1 : days * DAY_US, .arena = cw_arena_new(ARENA_MAX)
-        };
+        struct walk walk = { .m = m,
+                             .actor = actor,
+                             .alg = algs[i],
+                             .every_us = days == 0 ? -1 : days * DAY_US,
+                             .arena = cw_arena_new(ARENA_MAX) };
         bool due = false, exists = false;
-        rc = walk.arena == NULL ? cw_err_set(err, CW_E_OOM, "signing", "out of memory") : look(&walk, &due, &exists, err);
+        rc = walk.arena == NULL ? cw_err_set(err, CW_E_OOM, "signing", "out of memory")
+                                : look(&walk, &due, &exists, err);
         if (rc == CW_OK && due && exists) {
             rc = take_step(&walk, err);
             count += rc == CW_OK && (walk.done.retired > 0 || takes_key(walk.done.step));
@@ -329,8 +348,8 @@ static void read_line(const struct cw_value *row, struct cw_signing_line *ret)
     }
 }
 
-enum cw_code cw_signing_list(struct cw_model *m, struct cw_arena *arena, struct cw_signing_line **ret, size_t *ret_count,
-                             struct cw_err *err)
+enum cw_code cw_signing_list(struct cw_model *m, struct cw_arena *arena,
+                             struct cw_signing_line **ret, size_t *ret_count, struct cw_err *err)
 {
     struct cw_db *db = NULL;
     struct cw_rows published = { .count = 0 }, retired = { .count = 0 };
@@ -343,12 +362,15 @@ enum cw_code cw_signing_list(struct cw_model *m, struct cw_arena *arena, struct 
     }
     cw_db_put(db);
     struct cw_signing_line *lines =
-        rc == CW_OK ? cw_arena_array(arena, published.count + retired.count + 1, sizeof *lines) : NULL;
+        rc == CW_OK ? cw_arena_array(arena, published.count + retired.count + 1, sizeof *lines)
+                    : NULL;
     if (rc == CW_OK && lines == NULL) {
         return cw_err_set(err, CW_E_TOO_BIG, "signing", "the arena is full");
     }
     for (size_t i = 0; rc == CW_OK && i < published.count + retired.count; i++) {
-        read_line(i < published.count ? cw_row(&published, i) : cw_row(&retired, i - published.count), &lines[i]);
+        read_line(i < published.count ? cw_row(&published, i)
+                                      : cw_row(&retired, i - published.count),
+                  &lines[i]);
     }
     if (rc == CW_OK) {
         *ret = lines;

@@ -17,12 +17,13 @@
 #include "os/log.h"
 #include "os/sys.h"
 
-#define DUTY_LEASE_US (5 * CW_MINUTE_US) /* an examination of a server that hangs at every request */
+#define DUTY_LEASE_US                                                                              \
+    (5 * CW_MINUTE_US) /* an examination of a server that hangs at every request */
 #define PAUSE_MS 1000
 #define IDLE_MS 5000
 #define ARENA_MAX ((size_t)64 * 1024 * 1024)
-#define CANDIDATES_MAX 200u              /* sources of a vendor that stand for its registration, one a day */
-#define KEY_OLD_US (400 * CW_DAY_US)     /* a year, and time for upkeep or an operator to act */
+#define CANDIDATES_MAX 200u /* sources of a vendor that stand for its registration, one a day */
+#define KEY_OLD_US (400 * CW_DAY_US) /* a year, and time for upkeep or an operator to act */
 
 static bool nap(int ms)
 {
@@ -48,8 +49,9 @@ static bool pause_between(void *arg)
 /* What stands for a day; the rest is for a person who looks right now. */
 static bool is_kept(const char *check)
 {
-    static const char *const kept[] = { "reach", "discovery", "certificate", "clock", "fhir_version", "capability", "held_change",
-                                        "token_probe", "key_set", "signing_key" };
+    static const char *const kept[] = { "reach",        "discovery",  "certificate", "clock",
+                                        "fhir_version", "capability", "held_change", "token_probe",
+                                        "key_set",      "signing_key" };
     for (size_t i = 0; i < CW_ARRAY_LEN(kept); i++) {
         if (strcmp(check, kept[i]) == 0) {
             return true;
@@ -61,12 +63,16 @@ static bool is_kept(const char *check)
 static void tell(const struct cw_probe *probe, const struct cw_finding *finding, int before)
 {
     struct cw_registration_id id = { probe->subject };
-    const char *prefix = probe->kind == CW_PROBE_REGISTRATION ? CW_PREFIX_REGISTRATION : CW_PREFIX_ENDPOINT;
+    const char *prefix =
+        probe->kind == CW_PROBE_REGISTRATION ? CW_PREFIX_REGISTRATION : CW_PREFIX_ENDPOINT;
     if (finding->result >= CW_FINDING_WARN) {
-        cw_log(CW_LOG_WARNING, "probe.found", CW_ID("subject", prefix, id), CW_LIT("check", finding->check),
-               CW_LIT("result", cw_finding_result_name(finding->result)), CW_LIT("cause", finding->cause));
+        cw_log(CW_LOG_WARNING, "probe.found", CW_ID("subject", prefix, id),
+               CW_LIT("check", finding->check),
+               CW_LIT("result", cw_finding_result_name(finding->result)),
+               CW_LIT("cause", finding->cause));
     } else if (before >= CW_PROBE_WARN) {
-        cw_log(CW_LOG_INFO, "probe.recovered", CW_ID("subject", prefix, id), CW_LIT("check", finding->check));
+        cw_log(CW_LOG_INFO, "probe.recovered", CW_ID("subject", prefix, id),
+               CW_LIT("check", finding->check));
     }
 }
 
@@ -102,13 +108,14 @@ static void found(void *arg, const struct cw_finding *finding)
 /* ---- what a turn looks at */
 
 /* A registration of a vendor is tried at one of its sources, another one each day. */
-static enum cw_code examine_vendor(struct probing *p, const struct cw_registration *r, struct cw_err *err)
+static enum cw_code examine_vendor(struct probing *p, const struct cw_registration *r,
+                                   struct cw_err *err)
 {
     struct cw_source *list = NULL;
     size_t count = 0;
     struct cw_ulid zero = { { 0 } };
-    enum cw_code rc = cw_source_list(&p->s->model, r->environment, r->vendor, zero, CANDIDATES_MAX, p->examination.arena, &list,
-                                     &count, err);
+    enum cw_code rc = cw_source_list(&p->s->model, r->environment, r->vendor, zero, CANDIDATES_MAX,
+                                     p->examination.arena, &list, &count, err);
     size_t day = (size_t)(cw_now_us() / CW_DAY_US);
     for (size_t tries = 0; rc == CW_OK && tries < 3 && tries < count; tries++) {
         p->source = list[(day + tries) % count];
@@ -124,24 +131,28 @@ static enum cw_code examine_registration(struct probing *p, struct cw_ulid id, s
 {
     struct cw_registration registration;
     struct cw_registration_id wanted = { id };
-    enum cw_code rc = cw_registration_get(&p->s->model, wanted, p->examination.arena, &registration, err);
+    enum cw_code rc =
+        cw_registration_get(&p->s->model, wanted, p->examination.arena, &registration, err);
     if (rc != CW_OK) {
         return rc == CW_E_NOT_FOUND ? CW_OK : rc;
     }
     if (cw_ulid_is_zero(registration.source.ulid)) {
         return examine_vendor(p, &registration, err);
     }
-    rc = cw_source_get(&p->s->model, registration.environment, registration.source, p->examination.arena, &p->source, err);
+    rc = cw_source_get(&p->s->model, registration.environment, registration.source,
+                       p->examination.arena, &p->source, err);
     return rc == CW_OK ? cw_examine(&p->examination, err) : rc == CW_E_NOT_FOUND ? CW_OK : rc;
 }
 
 /* The source behind the last one; from the first again when the end is reached. */
-static enum cw_code examine_next(struct probing *p, enum cw_environment environment, struct cw_ulid *subject, struct cw_err *err)
+static enum cw_code examine_next(struct probing *p, enum cw_environment environment,
+                                 struct cw_ulid *subject, struct cw_err *err)
 {
     struct cw_source *list = NULL;
     size_t count = 0;
     struct cw_span any = { NULL, 0 };
-    enum cw_code rc = cw_source_list(&p->s->model, environment, any, *subject, 1, p->examination.arena, &list, &count, err);
+    enum cw_code rc = cw_source_list(&p->s->model, environment, any, *subject, 1,
+                                     p->examination.arena, &list, &count, err);
     if (rc != CW_OK || count == 0) {
         *subject = (struct cw_ulid){ { 0 } };
         subject->bytes[15] = environment == CW_ENV_SANDBOX ? CW_TURN_SANDBOX : CW_TURN_PRODUCTION;
@@ -160,7 +171,8 @@ static enum cw_code examine_signing_keys(struct probing *p, struct cw_err *err)
     int64_t oldest_us = 0;
     enum cw_code rc = cw_signing_list(&p->s->model, p->examination.arena, &lines, &count, err);
     for (size_t i = 0; rc == CW_OK && i < count; i++) {
-        if (lines[i].stage == CW_SIGNING_CURRENT && (oldest_us == 0 || lines[i].since_us < oldest_us)) {
+        if (lines[i].stage == CW_SIGNING_CURRENT &&
+            (oldest_us == 0 || lines[i].since_us < oldest_us)) {
             oldest_us = lines[i].since_us;
         }
     }
@@ -195,7 +207,8 @@ static enum cw_code examine_installation(struct probing *p, struct cw_err *err)
     return rc == CW_OK ? examine_signing_keys(p, err) : rc;
 }
 
-static enum cw_code take_turn(struct probing *p, const struct cw_turn *turn, struct cw_ulid *subject, struct cw_err *err)
+static enum cw_code take_turn(struct probing *p, const struct cw_turn *turn,
+                              struct cw_ulid *subject, struct cw_err *err)
 {
     switch (turn->kind) {
     case CW_TURN_REGISTRATION:
@@ -214,11 +227,12 @@ static int64_t next_time(struct scheduler *s, const struct cw_turn *turn)
 {
     int64_t per_day = cw_config_int(s->config, CW_CONF_PROBES);
     bool walks = turn->kind == CW_TURN_SANDBOX || turn->kind == CW_TURN_PRODUCTION;
-    return walks ? cw_now_us() + CW_DAY_US / (per_day < 1 ? 1 : per_day) : cw_turn_next(turn->subject, cw_now_us() + CW_HOUR_US);
+    return walks ? cw_now_us() + CW_DAY_US / (per_day < 1 ? 1 : per_day)
+                 : cw_turn_next(turn->subject, cw_now_us() + CW_HOUR_US);
 }
 
-static enum cw_code run_turn(struct scheduler *s, struct cw_http *http, const struct cw_turn *turn, int pause_ms,
-                             struct cw_err *err)
+static enum cw_code run_turn(struct scheduler *s, struct cw_http *http, const struct cw_turn *turn,
+                             int pause_ms, struct cw_err *err)
 {
     struct probing p = { .s = s, .pause_ms = pause_ms };
     struct cw_ulid subject = turn->subject;
@@ -227,9 +241,15 @@ static enum cw_code run_turn(struct scheduler *s, struct cw_http *http, const st
         return cw_err_set(err, CW_E_OOM, "probe", "out of memory");
     }
     p.examination = (struct cw_examination){
-        .model = &s->model, .profiles = s->profiles, .http = http, .arena = arena,
-        .origin = cw_config_text(s->config, CW_CONF_ORIGIN), .source = &p.source,
-        .found = found, .pause = pause_between, .arg = &p,
+        .model = &s->model,
+        .profiles = s->profiles,
+        .http = http,
+        .arena = arena,
+        .origin = cw_config_text(s->config, CW_CONF_ORIGIN),
+        .source = &p.source,
+        .found = found,
+        .pause = pause_between,
+        .arg = &p,
     };
     struct cw_err why = { 0 };
     enum cw_code rc = take_turn(&p, turn, &subject, &why);
@@ -246,7 +266,8 @@ static enum cw_code run_turn(struct scheduler *s, struct cw_http *http, const st
     return cw_turn_done(&s->model, turn, subject, next_time(s, turn), err);
 }
 
-enum cw_code probe_due(struct scheduler *s, struct cw_http *http, int pause_ms, bool *ret_did, struct cw_err *err)
+enum cw_code probe_due(struct scheduler *s, struct cw_http *http, int pause_ms, bool *ret_did,
+                       struct cw_err *err)
 {
     struct cw_turn turn;
     bool mine = false;

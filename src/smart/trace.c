@@ -18,7 +18,8 @@ struct known {
     struct cw_span list[KNOWN_MAX];
     size_t count;
     struct cw_str text;
-    bool lost; /* something that was sent could not be remembered: nothing of the answer may be kept */
+    bool
+        lost; /* something that was sent could not be remembered: nothing of the answer may be kept */
 };
 
 static void set(char *out, size_t room, struct cw_span text)
@@ -56,7 +57,8 @@ static void set_where(const char *endpoint, struct cw_exchange *x)
 
 static bool is_harmless(struct cw_span name)
 {
-    static const char *const names[] = { "grant_type", "redirect_uri", "scope", "client_id", "client_assertion_type" };
+    static const char *const names[] = { "grant_type", "redirect_uri", "scope", "client_id",
+                                         "client_assertion_type" };
     for (size_t i = 0; i < CW_ARRAY_LEN(names); i++) {
         if (cw_span_eq_cstr(name, names[i])) {
             return true;
@@ -134,7 +136,8 @@ static void describe_object(const json_t *root, const struct known *known, char 
     {
         if (count++ < MEMBERS_MAX) {
             char clean[64];
-            (void)cw_exchange_redact(cw_span_cstr(name), known->list, known->count, clean, sizeof clean);
+            (void)cw_exchange_redact(cw_span_cstr(name), known->list, known->count, clean,
+                                     sizeof clean);
             cw_str_addf(&text, "%s%s: %s", count == 1 ? "" : ", ", clean, kind_of(value));
         }
     }
@@ -145,18 +148,23 @@ static void describe_object(const json_t *root, const struct known *known, char 
 static void describe_other(struct cw_span body, char *out, size_t room)
 {
     struct cw_span text = cw_span_trim(body);
-    const char *kind = text.len == 0 ? "empty" : text.ptr[0] == '<' ? "markup" : text.ptr[0] == '[' ? "array or text" : "text";
+    const char *kind = text.len == 0        ? "empty"
+                       : text.ptr[0] == '<' ? "markup"
+                       : text.ptr[0] == '[' ? "array or text"
+                                            : "text";
     (void)snprintf(out, room, text.len == 0 ? "%s" : "%s, %zu bytes", kind, body.len);
 }
 
 /* error_uri as a link for the patient: https, and at the server that we asked. */
-static void set_more(struct cw_span uri, const char *endpoint, const struct known *known, struct cw_exchange *x)
+static void set_more(struct cw_span uri, const char *endpoint, const struct known *known,
+                     struct cw_exchange *x)
 {
     struct cw_url *there = NULL;
     struct cw_url *ours = NULL;
     bool fits = uri.len < sizeof x->more && cw_url_parse(uri, &there, NULL) == CW_OK &&
                 cw_url_parse(cw_span_cstr(endpoint), &ours, NULL) == CW_OK;
-    fits = fits && strcmp(cw_url_scheme(there), "https") == 0 && strcmp(cw_url_host(there), cw_url_host(ours)) == 0 &&
+    fits = fits && strcmp(cw_url_scheme(there), "https") == 0 &&
+           strcmp(cw_url_host(there), cw_url_host(ours)) == 0 &&
            cw_url_port(there) == cw_url_port(ours);
     for (size_t i = 0; fits && i < known->count; i++) {
         fits = known->list[i].len < 3 || cw_span_find_span(uri, known->list[i]) == uri.len;
@@ -168,26 +176,30 @@ static void set_more(struct cw_span uri, const char *endpoint, const struct know
     cw_url_free(ours);
 }
 
-static void set_error(struct cw_span error, struct cw_span description, struct cw_span uri, const struct known *known,
-                      struct cw_exchange *x)
+static void set_error(struct cw_span error, struct cw_span description, struct cw_span uri,
+                      const struct known *known, struct cw_exchange *x)
 {
     (void)cw_exchange_redact(error, known->list, known->count, x->error, sizeof x->error);
-    (void)cw_exchange_redact(description, known->list, known->count, x->description, sizeof x->description);
+    (void)cw_exchange_redact(description, known->list, known->count, x->description,
+                             sizeof x->description);
     (void)cw_exchange_redact(uri, known->list, known->count, x->uri, sizeof x->uri);
 }
 
-static void read_answer(const struct cw_trace *trace, const struct known *known, struct cw_exchange *x)
+static void read_answer(const struct cw_trace *trace, const struct known *known,
+                        struct cw_exchange *x)
 {
     CW_AUTO_JSON *root = NULL;
     struct cw_span body = cw_str_span(&trace->response->body);
-    struct cw_json_limits limits = { CW_TOKEN_ANSWER_MAX, CW_JSON_DEPTH_MAX, CW_JSON_DUPLICATES_TOO };
+    struct cw_json_limits limits = { CW_TOKEN_ANSWER_MAX, CW_JSON_DEPTH_MAX,
+                                     CW_JSON_DUPLICATES_TOO };
     if (cw_json_parse(cw_span_trim(body), limits, &root, NULL) != CW_OK) {
         describe_other(body, x->structure, sizeof x->structure);
         return;
     }
     describe_object(root, known, x->structure, sizeof x->structure);
     struct cw_span uri = cw_json_peek_text(root, "error_uri");
-    set_error(cw_json_peek_text(root, "error"), cw_json_peek_text(root, "error_description"), uri, known, x);
+    set_error(cw_json_peek_text(root, "error"), cw_json_peek_text(root, "error_description"), uri,
+              known, x);
     set_more(uri, trace->endpoint, known, x);
 }
 
@@ -216,8 +228,8 @@ void cw_trace_post(const struct cw_trace *trace, struct cw_exchange *ret)
     read_form(trace->form, ret, &known);
     remember(&known, trace->secret);
     if (trace->response->status != 0 && !known.lost) {
-        (void)cw_exchange_redact(cw_http_header_get(trace->response, "content-type"), known.list, known.count,
-                                 ret->content_type, sizeof ret->content_type);
+        (void)cw_exchange_redact(cw_http_header_get(trace->response, "content-type"), known.list,
+                                 known.count, ret->content_type, sizeof ret->content_type);
         read_answer(trace, &known, ret);
         read_scope(trace->scope, ret);
     }
@@ -232,12 +244,18 @@ void cw_trace_redirect(const struct cw_trace_redirect *trace, struct cw_exchange
     };
     set_where(trace->authorization_endpoint, ret);
     remember(&known, trace->secret);
-    append_word(ret->parameters, sizeof ret->parameters, trace->has_code ? CW_SPAN("code") : CW_SPAN(""));
-    append_word(ret->parameters, sizeof ret->parameters, trace->has_state ? CW_SPAN("state") : CW_SPAN(""));
-    append_word(ret->parameters, sizeof ret->parameters, trace->has_iss ? CW_SPAN("iss") : CW_SPAN(""));
-    append_word(ret->parameters, sizeof ret->parameters, trace->error.len > 0 ? CW_SPAN("error") : CW_SPAN(""));
-    append_word(ret->parameters, sizeof ret->parameters, trace->description.len > 0 ? CW_SPAN("error_description") : CW_SPAN(""));
-    append_word(ret->parameters, sizeof ret->parameters, trace->uri.len > 0 ? CW_SPAN("error_uri") : CW_SPAN(""));
+    append_word(ret->parameters, sizeof ret->parameters,
+                trace->has_code ? CW_SPAN("code") : CW_SPAN(""));
+    append_word(ret->parameters, sizeof ret->parameters,
+                trace->has_state ? CW_SPAN("state") : CW_SPAN(""));
+    append_word(ret->parameters, sizeof ret->parameters,
+                trace->has_iss ? CW_SPAN("iss") : CW_SPAN(""));
+    append_word(ret->parameters, sizeof ret->parameters,
+                trace->error.len > 0 ? CW_SPAN("error") : CW_SPAN(""));
+    append_word(ret->parameters, sizeof ret->parameters,
+                trace->description.len > 0 ? CW_SPAN("error_description") : CW_SPAN(""));
+    append_word(ret->parameters, sizeof ret->parameters,
+                trace->uri.len > 0 ? CW_SPAN("error_uri") : CW_SPAN(""));
     set_error(trace->error, trace->description, trace->uri, &known, ret);
     set_more(trace->uri, trace->authorization_endpoint, &known, ret);
 }

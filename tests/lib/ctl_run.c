@@ -41,16 +41,21 @@ static void redirect(const char *path, int to)
     }
 }
 
-void ctl_configure(const struct cw_test_db *test, const char *origin, unsigned port, const char *more)
+void ctl_configure(const struct cw_test_db *test, const char *origin, unsigned port,
+                   const char *more)
 {
     char text[2048];
-    (void)snprintf(text, sizeof text,
-                   "[server]\norigin = %s\nsql_dir = " CW_TEST_SRCDIR "/sql\nstate_dir = %s\n"
-                   "www_dir = " CW_TEST_SRCDIR "/www\nvendors_dir = " CW_TEST_SRCDIR "/conf/vendors\n"
-                   "[database]\nsocket = %s\nname = %s\nuser = root\n[vault]\nmaster_keys = test=%s/master.key\n"
-                   "[net]\nallow = 127.0.0.1:%u\ntotal_timeout_ms = 3000\n%s",
-                   origin == NULL ? "https://cw.test" : origin, test->folder, cw_config_text(test->config, CW_CONF_DB_SOCKET), test->name, test->folder, port, more);
-    ck_assert_int_eq(cw_file_replace(path_of(test, "chartway.conf"), 0600, cw_span_cstr(text), NULL), CW_OK);
+    (void)snprintf(
+        text, sizeof text,
+        "[server]\norigin = %s\nsql_dir = " CW_TEST_SRCDIR "/sql\nstate_dir = %s\n"
+        "www_dir = " CW_TEST_SRCDIR "/www\nvendors_dir = " CW_TEST_SRCDIR "/conf/vendors\n"
+        "[database]\nsocket = %s\nname = %s\nuser = root\n[vault]\nmaster_keys = "
+        "test=%s/master.key\n"
+        "[net]\nallow = 127.0.0.1:%u\ntotal_timeout_ms = 3000\n%s",
+        origin == NULL ? "https://cw.test" : origin, test->folder,
+        cw_config_text(test->config, CW_CONF_DB_SOCKET), test->name, test->folder, port, more);
+    ck_assert_int_eq(
+        cw_file_replace(path_of(test, "chartway.conf"), 0600, cw_span_cstr(text), NULL), CW_OK);
     ck_assert_int_eq(setenv("CHARTWAY_CONF", path_of(test, "chartway.conf"), 1), 0);
 }
 

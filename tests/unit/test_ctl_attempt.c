@@ -43,17 +43,22 @@ static struct cw_source add_source(void)
     struct cw_import_counts counts;
     struct cw_source source;
     struct cw_source_row row = {
-        .source = { .environment = CW_ENV_SANDBOX, .name = CW_SPAN("Lakeside"), .vendor = CW_SPAN("default"),
-                    .base_url = CW_SPAN("https://fhir.test/r4"), .tenant_context = CW_SPAN("") },
+        .source = { .environment = CW_ENV_SANDBOX,
+                    .name = CW_SPAN("Lakeside"),
+                    .vendor = CW_SPAN("default"),
+                    .base_url = CW_SPAN("https://fhir.test/r4"),
+                    .tenant_context = CW_SPAN("") },
         .normal_base = CW_SPAN("https://fhir.test/r4"),
     };
     cw_sha256(CW_SPAN("Lakeside"), row.identity_hash);
     OK(cw_source_import(&m, &actor, CW_ENV_SANDBOX, "test", content, &row, 1, 0, &counts, &err));
-    OK(cw_source_resolve(&m, CW_ENV_SANDBOX, row.normal_base, row.normal_base, arena, &source, &err));
+    OK(cw_source_resolve(&m, CW_ENV_SANDBOX, row.normal_base, row.normal_base, arena, &source,
+                         &err));
     return source;
 }
 
-static void start(const struct cw_source *source, const char *patient, uint8_t state, char ret[CW_ID_TEXT_MAX])
+static void start(const struct cw_source *source, const char *patient, uint8_t state,
+                  char ret[CW_ID_TEXT_MAX])
 {
     struct cw_err err = { 0 };
     struct cw_session session;
@@ -65,9 +70,16 @@ static void start(const struct cw_source *source, const char *patient, uint8_t s
     };
     OK(cw_session_create(&m, &actor, org, &wanted, arena, &session, &err));
     struct cw_attempt_new input = {
-        .session = session.id, .source = source->id, .endpoint = source->endpoint, .registration = { cw_ulid_new() },
-        .browser = CW_SPAN("cookie"), .redirect_uri = CW_SPAN("https://cw.test/callback/x"), .scopes_asked = CW_SPAN("patient/*.rs"),
-        .pinned = CW_SPAN("{}"), .language = CW_SPAN("en"), .state_expires_us = cw_now_us() + 900 * CW_SECOND_US,
+        .session = session.id,
+        .source = source->id,
+        .endpoint = source->endpoint,
+        .registration = { cw_ulid_new() },
+        .browser = CW_SPAN("cookie"),
+        .redirect_uri = CW_SPAN("https://cw.test/callback/x"),
+        .scopes_asked = CW_SPAN("patient/*.rs"),
+        .pinned = CW_SPAN("{}"),
+        .language = CW_SPAN("en"),
+        .state_expires_us = cw_now_us() + 900 * CW_SECOND_US,
         .consent_version = CW_SPAN("v1"),
     };
     memset(input.state_hash, state, sizeof input.state_hash);
@@ -80,13 +92,25 @@ static void reject(const char *id_text)
     struct cw_err err = { 0 };
     struct cw_attempt_id id;
     struct cw_exchange exchange = {
-        .kind = "token", .method = "POST", .authentication = "client_secret_basic", .outcome = "invalid_client",
-        .host = "as.test:443", .path = "/token", .parameters = "grant_type code", .content_type = "application/json",
-        .error = "invalid_client", .description = "no client for Nora Whitfield of user_1", .uri = "https://as.test/why",
-        .more = "https://as.test/why?who=user_1", .structure = "{error: text}", .status = 401, .sent_us = cw_now_us(),
+        .kind = "token",
+        .method = "POST",
+        .authentication = "client_secret_basic",
+        .outcome = "invalid_client",
+        .host = "as.test:443",
+        .path = "/token",
+        .parameters = "grant_type code",
+        .content_type = "application/json",
+        .error = "invalid_client",
+        .description = "no client for Nora Whitfield of user_1",
+        .uri = "https://as.test/why",
+        .more = "https://as.test/why?who=user_1",
+        .structure = "{error: text}",
+        .status = 401,
+        .sent_us = cw_now_us(),
         .took_us = 250000,
     };
-    const struct cw_attempt_failure failure = { .code = CW_FAIL_CLIENT_REJECTED, .exchange = &exchange };
+    const struct cw_attempt_failure failure = { .code = CW_FAIL_CLIENT_REJECTED,
+                                                .exchange = &exchange };
     ck_assert(cw_id_parse(CW_PREFIX_ATTEMPT, cw_span_cstr(id_text), &id.ulid));
     OK(cw_attempt_fail_with(&m, &actor, id, &failure, &err));
 }
@@ -98,7 +122,9 @@ START_TEST(the_longest_answer_ends_an_attempt)
     struct cw_source source = add_source();
     struct cw_attempt_id id;
     char text[CW_ID_TEXT_MAX];
-    struct cw_exchange x = { .kind = "token", .method = "POST", .outcome = "refused", .sent_us = 1 };
+    struct cw_exchange x = {
+        .kind = "token", .method = "POST", .outcome = "refused", .sent_us = 1
+    };
     const struct cw_attempt_failure failure = { .code = CW_FAIL_TOKEN_EXCHANGE, .exchange = &x };
     memset(x.host, '"', sizeof x.host - 1);
     memset(x.path, '"', sizeof x.path - 1);
@@ -115,7 +141,8 @@ START_TEST(the_longest_answer_ends_an_attempt)
     OK(cw_attempt_fail_with(&m, &actor, id, &failure, &err));
     ck_assert_int_eq(ctl("attempt", "show", text, "--json"), CTL_DONE);
     json_t *card = ctl_json();
-    ck_assert(json_is_string(json_object_get(json_object_get(card, "exchange"), "error_description")));
+    ck_assert(
+        json_is_string(json_object_get(json_object_get(card, "exchange"), "error_description")));
     json_decref(card);
 }
 END_TEST
@@ -150,23 +177,34 @@ START_TEST(attempts_are_found_by_patient_source_and_end)
     ck_assert_int_eq(ctl("attempt", "list", "--limit", "1", "--json"), CTL_DONE);
     ck_assert_uint_eq(listed(), 1);
     ck_assert_int_eq(ctl("attempt", "list", "--limit", "0"), CTL_USAGE);
-    ck_assert_int_eq(ctl("attempt", "list", "--patient", "user_2", "--source", source_id), CTL_USAGE);
-    ck_assert_int_ge(cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'attempt.list'"), 5);
+    ck_assert_int_eq(ctl("attempt", "list", "--patient", "user_2", "--source", source_id),
+                     CTL_USAGE);
+    ck_assert_int_ge(
+        cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'attempt.list'"), 5);
 }
 END_TEST
 
 START_TEST(a_card_says_cause_step_and_exchange)
 {
-    static const char *const wanted[] = { "Our client was rejected", "invalid_client: wrong client id", "chartwayctl doctor SOURCE",
-                                          "who_must_act", "operator", "The portal does not accept this service", "as.test:443",
-                                          "client_secret_basic", "401", "250", "{error: text}" };
+    static const char *const wanted[] = { "Our client was rejected",
+                                          "invalid_client: wrong client id",
+                                          "chartwayctl doctor SOURCE",
+                                          "who_must_act",
+                                          "operator",
+                                          "The portal does not accept this service",
+                                          "as.test:443",
+                                          "client_secret_basic",
+                                          "401",
+                                          "250",
+                                          "{error: text}" };
     struct cw_source source = add_source();
     char id[CW_ID_TEXT_MAX];
     start(&source, "user_1", 1, id);
     ck_assert_int_eq(ctl("attempt", "show", id, "--json"), CTL_DONE);
     json_t *card = ctl_json();
     ck_assert_str_eq(json_string_value(json_object_get(card, "status")), "started");
-    ck_assert(json_is_null(json_object_get(card, "exchange")) && json_is_null(json_object_get(card, "failure_code")));
+    ck_assert(json_is_null(json_object_get(card, "exchange")) &&
+              json_is_null(json_object_get(card, "failure_code")));
     json_decref(card);
     reject(id);
     ck_assert_int_eq(ctl("attempt", "show", id), CTL_DONE);
@@ -176,7 +214,8 @@ START_TEST(a_card_says_cause_step_and_exchange)
     ck_assert_int_eq(ctl("attempt", "show", id, "--json"), CTL_DONE);
     card = ctl_json();
     const json_t *exchange = json_object_get(card, "exchange");
-    ck_assert_str_eq(json_string_value(json_object_get(exchange, "error_description")), "no client for [...] of [...]");
+    ck_assert_str_eq(json_string_value(json_object_get(exchange, "error_description")),
+                     "no client for [...] of [...]");
     ck_assert_ptr_null(json_object_get(exchange, "more_uri")); /* it named the patient */
     ck_assert_str_eq(json_string_value(json_object_get(card, "severity")), "error");
     ck_assert(json_is_false(json_object_get(card, "retry")));
@@ -184,7 +223,9 @@ START_TEST(a_card_says_cause_step_and_exchange)
     ck_assert_ptr_null(strstr(ctl_out, "Whitfield"));
     ck_assert_int_eq(ctl("attempt", "show", "att_00000000000000000000000000"), CTL_FAILED);
     ck_assert_int_eq(ctl("attempt", "show", "x"), CTL_USAGE);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM exchange WHERE sealed LIKE '%invalid%' OR sealed LIKE '%as.test%'"), 0);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM exchange WHERE sealed LIKE "
+                                              "'%invalid%' OR sealed LIKE '%as.test%'"),
+                     0);
 }
 END_TEST
 

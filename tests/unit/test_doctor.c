@@ -22,7 +22,7 @@ static struct cw_model m;
 static struct script_server *server;
 static const char *token_body; /* what the token endpoint says now */
 static int token_status;
-static const char *key_set;    /* what stands at our own address; NULL: the real one */
+static const char *key_set; /* what stands at our own address; NULL: the real one */
 #define ctl(...) ctl_run(&test, (const char *const[]){ __VA_ARGS__, NULL })
 
 static char *say_token(void *arg, const struct script_request *request, int *ret_status)
@@ -47,23 +47,34 @@ static char *say_keys(void *arg, const struct script_request *request, int *ret_
     return strdup(key_set != NULL ? key_set : cw_str_cstr(&keys));
 }
 
-#define SMART(more) \
-    "{\"authorization_endpoint\":\"/oauth/authorize\",\"token_endpoint\":\"/oauth/token\",\"issuer\":\"https://issuer.test\"," \
-    "\"capabilities\":[\"launch-standalone\",\"permission-offline\",\"permission-v2\"],\"scopes_supported\":[\"openid\",\"launch/patient\"]," \
+#define SMART(more)                                                                                \
+    "{\"authorization_endpoint\":\"/oauth/authorize\",\"token_endpoint\":\"/oauth/"                \
+    "token\",\"issuer\":\"https://issuer.test\","                                                  \
+    "\"capabilities\":[\"launch-standalone\",\"permission-offline\",\"permission-v2\"],\"scopes_"  \
+    "supported\":[\"openid\",\"launch/patient\"],"                                                 \
     "\"code_challenge_methods_supported\":[\"S256\"]" more "}"
-#define CAPABILITY(version) \
-    "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"" version "\",\"software\":{\"name\":\"Test EHR\"},\"rest\":[{\"mode\":\"server\"," \
+#define CAPABILITY(version)                                                                        \
+    "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"" version                         \
+    "\",\"software\":{\"name\":\"Test EHR\"},\"rest\":[{\"mode\":\"server\","                      \
     "\"resource\":[{\"type\":\"Patient\"}]}]}"
 
 static const struct script_answer hospital[] = {
-    { .path = "/fhir/.well-known/smart-configuration", .keep = true,
-      .body = SMART(",\"token_endpoint_auth_methods_supported\":[\"client_secret_basic\",\"private_key_jwt\"]") },
+    { .path = "/fhir/.well-known/smart-configuration",
+      .keep = true,
+      .body = SMART(",\"token_endpoint_auth_methods_supported\":[\"client_secret_basic\",\"private_"
+                    "key_jwt\"]") },
     { .path = "/fhir/metadata", .keep = true, .body = CAPABILITY("4.0.1") },
     { .path = "/old/.well-known/smart-configuration", .keep = true, .body = SMART("") },
-    { .path = "/old/metadata", .keep = true, .headers = "Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n", .body = CAPABILITY("1.0.2") },
+    { .path = "/old/metadata",
+      .keep = true,
+      .headers = "Date: Tue, 15 Nov 1994 08:12:31 GMT\r\n",
+      .body = CAPABILITY("1.0.2") },
     { .path = "/mute/metadata", .keep = true, .status = 401, .body = "{}" },
     { .path = "/mute/.well-known/smart-configuration", .keep = true, .body = SMART("") },
-    { .path = "/html/.well-known/smart-configuration", .keep = true, .type = "text/html", .body = "<html>all is well</html>" },
+    { .path = "/html/.well-known/smart-configuration",
+      .keep = true,
+      .type = "text/html",
+      .body = "<html>all is well</html>" },
     { .path = "/oauth/token", .keep = true, .make = say_token },
     { .path = "/.well-known/jwks.json", .keep = true, .make = say_keys },
     { .keep = true, .status = 404, .body = "{}" },
@@ -101,7 +112,8 @@ static const char *import(const char *base)
 {
     static char url[128];
     (void)snprintf(url, sizeof url, "%s", script_server_url(server, base));
-    ck_assert_int_eq(ctl("source", "import", put_file("list", url), "--name", "Hospital"), CTL_DONE);
+    ck_assert_int_eq(ctl("source", "import", put_file("list", url), "--name", "Hospital"),
+                     CTL_DONE);
     return url;
 }
 
@@ -110,10 +122,13 @@ static void add_client(const char *url, const char *method)
     char secret[200];
     (void)snprintf(secret, sizeof secret, "%s", put_file("secret", "s3cret-canary\n"));
     if (strncmp(method, "client_secret", 13) == 0) {
-        ck_assert_int_eq(ctl("client", "add", "--source", url, "--client-id", "app", "--auth", method, "--secret-file", secret, "--slug", "lake"),
+        ck_assert_int_eq(ctl("client", "add", "--source", url, "--client-id", "app", "--auth",
+                             method, "--secret-file", secret, "--slug", "lake"),
                          CTL_DONE);
     } else {
-        ck_assert_int_eq(ctl("client", "add", "--source", url, "--client-id", "app", "--auth", method, "--slug", "lake"), CTL_DONE);
+        ck_assert_int_eq(ctl("client", "add", "--source", url, "--client-id", "app", "--auth",
+                             method, "--slug", "lake"),
+                         CTL_DONE);
     }
 }
 
@@ -128,7 +143,8 @@ static const char *finding(const char *check, const char *name)
     for (size_t i = 0; i < json_array_size(rows) && out[0] == '\0'; i++) {
         const json_t *row = json_array_get(rows, i);
         if (strcmp(json_string_value(json_object_get(row, "check")), check) == 0) {
-            (void)snprintf(out, sizeof text[0], "%s", json_string_value(json_object_get(row, name)));
+            (void)snprintf(out, sizeof text[0], "%s",
+                           json_string_value(json_object_get(row, name)));
         }
     }
     json_decref(rows);
@@ -145,15 +161,19 @@ static int doctor(const char *url)
 
 START_TEST(a_sound_hospital_passes)
 {
-    static const char *const fine[] = { "fhir_base_url", "held_change", "place", "discovery", "clock_or_not", "fhir_version", "capability",
-                                        "hosts", "client_registration", "redirect_uri", "auth_method", "token_probe", "pkce", "scopes" };
+    static const char *const fine[] = { "fhir_base_url", "held_change",  "place",
+                                        "discovery",     "clock_or_not", "fhir_version",
+                                        "capability",    "hosts",        "client_registration",
+                                        "redirect_uri",  "auth_method",  "token_probe",
+                                        "pkce",          "scopes" };
     const char *url = import("/fhir");
     char redirect[160];
     add_client(url, "client_secret_basic");
     ck_assert_msg(doctor(url) == CTL_DONE, "%s", ctl_out);
     for (size_t i = 0; i < CW_ARRAY_LEN(fine); i++) {
         if (strcmp(fine[i], "clock_or_not") != 0) {
-            ck_assert_msg(strcmp(finding(fine[i], "result"), "ok") == 0, "%s: %s", fine[i], ctl_out);
+            ck_assert_msg(strcmp(finding(fine[i], "result"), "ok") == 0, "%s: %s", fine[i],
+                          ctl_out);
         }
     }
     (void)snprintf(redirect, sizeof redirect, "%s", script_server_url(server, "/callback/lake"));
@@ -185,7 +205,8 @@ START_TEST(the_token_endpoint_is_read_by_its_error)
         { 400, "", "probe_inconclusive", "note" },
         { 500, "oops", "token_endpoint_busy", "warn" },
         { 503, "{}", "token_endpoint_busy", "warn" },
-        { 200, "{\"access_token\":\"canary-token\",\"token_type\":\"Bearer\"}", "probe_granted", "warn" },
+        { 200, "{\"access_token\":\"canary-token\",\"token_type\":\"Bearer\"}", "probe_granted",
+          "warn" },
     };
     const char *url = import("/fhir");
     add_client(url, "client_secret_post");
@@ -193,9 +214,11 @@ START_TEST(the_token_endpoint_is_read_by_its_error)
         token_status = rows[i].status;
         token_body = rows[i].body;
         int status = doctor(url);
-        ck_assert_msg(strcmp(finding("token_probe", "cause"), rows[i].cause) == 0, "row %zu: %s", i, finding("token_probe", "cause"));
+        ck_assert_msg(strcmp(finding("token_probe", "cause"), rows[i].cause) == 0, "row %zu: %s", i,
+                      finding("token_probe", "cause"));
         ck_assert_msg(strcmp(finding("token_probe", "result"), rows[i].result) == 0, "row %zu", i);
-        ck_assert_msg(status == (strcmp(rows[i].result, "fail") == 0 ? CTL_FAILED : CTL_DONE), "row %zu: %s", i, ctl_out);
+        ck_assert_msg(status == (strcmp(rows[i].result, "fail") == 0 ? CTL_FAILED : CTL_DONE),
+                      "row %zu: %s", i, ctl_out);
     }
     ck_assert_str_eq(finding("auth_method", "cause"), "method_not_advertised");
 }
@@ -239,9 +262,11 @@ START_TEST(what_is_wrong_with_a_server_is_named)
     url = import("/html");
     ck_assert_int_eq(doctor(url), CTL_FAILED);
     ck_assert_str_eq(finding("discovery", "cause"), "no_discovery");
-    ck_assert_ptr_nonnull(strstr(finding("place", "detail"), "/html/.well-known/smart-configuration: "));
+    ck_assert_ptr_nonnull(
+        strstr(finding("place", "detail"), "/html/.well-known/smart-configuration: "));
     script_server_stop(server);
-    server = script_server_start(hospital, CW_ARRAY_LEN(hospital)); /* on another port: nobody is at the old one */
+    server = script_server_start(
+        hospital, CW_ARRAY_LEN(hospital)); /* on another port: nobody is at the old one */
     ck_assert_int_eq(doctor(url), CTL_FAILED);
     ck_assert_str_eq(finding("reach", "cause"), "host_unreachable");
 }
@@ -254,10 +279,13 @@ START_TEST(a_missing_registration_is_told_with_its_host)
     ck_assert_int_eq(doctor(url), CTL_FAILED);
     ck_assert_str_eq(finding("client_registration", "cause"), "no_registration");
     ck_assert_ptr_nonnull(strstr(finding("client_registration", "detail"), "127.0.0.1:"));
-    ck_assert_int_eq(ctl("client", "add", "--source", url, "--client-id", "x", "--auth", "none", "--host", "other.test", "--slug", "far"), CTL_DONE);
+    ck_assert_int_eq(ctl("client", "add", "--source", url, "--client-id", "x", "--auth", "none",
+                         "--host", "other.test", "--slug", "far"),
+                     CTL_DONE);
     ck_assert_int_eq(doctor(url), CTL_FAILED);
     ck_assert_str_eq(finding("client_registration", "cause"), "host_not_listed");
-    (void)snprintf(elsewhere, sizeof elsewhere, "far does not list: 127.0.0.1:%u", script_server_port(server));
+    (void)snprintf(elsewhere, sizeof elsewhere, "far does not list: 127.0.0.1:%u",
+                   script_server_port(server));
     ck_assert_str_eq(finding("client_registration", "detail"), elsewhere);
     (void)snprintf(unknown, sizeof unknown, "%s", script_server_url(server, "/mute"));
     ck_assert_int_eq(doctor(unknown), CTL_FAILED);
@@ -288,7 +316,8 @@ static void shell(const char *script)
 
 static unsigned free_port(void)
 {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t len = sizeof address;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
@@ -301,8 +330,10 @@ static pid_t serve_tls(unsigned port)
 {
     char script[2048];
     (void)snprintf(script, sizeof script,
-                   "cd %s && mkdir -p www/fhir/.well-known && printf '%%s' '%s' > www/fhir/.well-known/smart-configuration"
-                   " && printf '%%s' '%s' > www/fhir/metadata && openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=test"
+                   "cd %s && mkdir -p www/fhir/.well-known && printf '%%s' '%s' > "
+                   "www/fhir/.well-known/smart-configuration"
+                   " && printf '%%s' '%s' > www/fhir/metadata && openssl req -x509 -newkey "
+                   "rsa:2048 -nodes -days 9 -subj /CN=test"
                    " -addext subjectAltName=IP:127.0.0.1 -keyout tls.key -out tls.pem",
                    test.folder, SMART(""), CAPABILITY("4.0.1"));
     shell(script);
@@ -315,8 +346,8 @@ static pid_t serve_tls(unsigned port)
         (void)!freopen("/dev/null", "r", stdin);
         (void)!freopen("/dev/null", "w", stdout);
         (void)!freopen("/dev/null", "w", stderr);
-        (void)execlp("openssl", "openssl", "s_server", "-quiet", "-accept", number, "-cert", "../tls.pem", "-key", "../tls.key", "-WWW",
-                     (char *)NULL);
+        (void)execlp("openssl", "openssl", "s_server", "-quiet", "-accept", number, "-cert",
+                     "../tls.pem", "-key", "../tls.key", "-WWW", (char *)NULL);
         _exit(127);
     }
     return child;

@@ -18,7 +18,8 @@
 #define SOURCES_MAX (8u * 1024u * 1024u)
 
 static struct cw_templates *templates;
-static struct cw_str sources; /* src/, but the table itself, the wire's own codes in web/ and the hospital's in sandbox/ */
+static struct cw_str
+    sources; /* src/, but the table itself, the wire's own codes in web/ and the hospital's in sandbox/ */
 
 static void read_sources(const char *folder)
 {
@@ -29,8 +30,8 @@ static void read_sources(const char *folder)
         char path[512];
         struct cw_span name = cw_span_cstr(entry->d_name);
         (void)snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        if (entry->d_type == DT_DIR && entry->d_name[0] != '.' && strcmp(entry->d_name, "web") != 0 &&
-            strcmp(entry->d_name, "sandbox") != 0) {
+        if (entry->d_type == DT_DIR && entry->d_name[0] != '.' &&
+            strcmp(entry->d_name, "web") != 0 && strcmp(entry->d_name, "sandbox") != 0) {
             read_sources(path);
         } else if ((cw_span_ends(name, CW_SPAN(".c")) || cw_span_ends(name, CW_SPAN(".h"))) &&
                    !cw_span_starts(name, CW_SPAN("failure."))) {
@@ -43,7 +44,8 @@ static void read_sources(const char *folder)
     (void)closedir(dir);
 }
 
-static void text_of(const char *language, const char *prefix, const char *code, const char *suffix, struct cw_str *out)
+static void text_of(const char *language, const char *prefix, const char *code, const char *suffix,
+                    struct cw_str *out)
 {
     char key[160];
     (void)snprintf(key, sizeof key, "%s.%s%s", prefix, code, suffix);
@@ -68,7 +70,8 @@ START_TEST(each_code_has_all_its_parts_in_all_languages)
             for (size_t part = 0; part < CW_ARRAY_LEN(card); part++) {
                 cw_str_clear(&text);
                 text_of(language, "operator", table[i].code, card[part], &text);
-                ck_assert_msg(part > 0 || text.len <= 60, "%s: the title of %s is too long", language, table[i].code);
+                ck_assert_msg(part > 0 || text.len <= 60, "%s: the title of %s is too long",
+                              language, table[i].code);
             }
         }
     }
@@ -82,8 +85,10 @@ START_TEST(rows_are_sound)
     for (size_t i = 0; i < count; i++) {
         const struct cw_failure *f = &table[i];
         ck_assert_msg(f->of != 0, "%s ends nothing", f->code);
-        ck_assert_msg(f->who != CW_WHO_PATIENT || f->step != CW_STEP_NONE, "%s: the patient must act, but how?", f->code);
-        ck_assert_msg(f->severity != CW_SEVERITY_ERROR || f->who != CW_WHO_NOBODY, "%s: an error that nobody mends", f->code);
+        ck_assert_msg(f->who != CW_WHO_PATIENT || f->step != CW_STEP_NONE,
+                      "%s: the patient must act, but how?", f->code);
+        ck_assert_msg(f->severity != CW_SEVERITY_ERROR || f->who != CW_WHO_NOBODY,
+                      "%s: an error that nobody mends", f->code);
         ck_assert_msg(f->step != CW_STEP_NONE || !f->retry, "%s: a retry without a step", f->code);
         ck_assert_ptr_eq(cw_failure_find(cw_span_cstr(f->code)), f);
     }
@@ -98,7 +103,8 @@ static bool uses(const char *name)
 {
     struct cw_span all = cw_str_span(&sources);
     size_t len = strlen(name);
-    for (const char *at = all.ptr; (at = memmem(at, (size_t)(all.ptr + all.len - at), name, len)) != NULL; at += len) {
+    for (const char *at = all.ptr;
+         (at = memmem(at, (size_t)(all.ptr + all.len - at), name, len)) != NULL; at += len) {
         char after = at + len < all.ptr + all.len ? at[len] : ' ';
         if (after != '_' && (after < 'A' || after > 'Z')) {
             return true;
@@ -112,7 +118,8 @@ START_TEST(the_header_the_table_and_the_sources_agree)
 {
     CW_AUTO_STR header;
     cw_str_init(&header, 65536);
-    ck_assert_int_eq(cw_file_read(CW_TEST_SRCDIR "/src/model/failure.h", false, &header, NULL), CW_OK);
+    ck_assert_int_eq(cw_file_read(CW_TEST_SRCDIR "/src/model/failure.h", false, &header, NULL),
+                     CW_OK);
     static const char begin[] = "#define CW_FAIL_";
     size_t defined = 0, rows = 0;
     (void)cw_failure_table(&rows);
@@ -127,7 +134,8 @@ START_TEST(the_header_the_table_and_the_sources_agree)
         size_t code_len = strcspn(quote + 1, "\"");
         ck_assert_uint_lt(code_len, sizeof code);
         memcpy(code, quote + 1, code_len);
-        ck_assert_msg(cw_failure_find(cw_span_cstr(code)) != NULL, "%s has no row in failure.c", name);
+        ck_assert_msg(cw_failure_find(cw_span_cstr(code)) != NULL, "%s has no row in failure.c",
+                      name);
         ck_assert_msg(uses(name), "nothing in src/ uses %s", name);
     }
     ck_assert_uint_eq(defined, rows);
@@ -163,18 +171,22 @@ static void document(struct cw_str *out)
 {
     size_t count;
     const struct cw_failure *table = cw_failure_table(&count);
-    (void)cw_str_add_cstr(out, "# Failures\n\n"
-                               "Every way in which a connection can fail: the code that the app gets, what the patient reads, and the card that the\n"
-                               "operator gets (`chartwayctl attempt show`). Written by `CW_UPDATE_DOC=1 tests/unit/test_failure` from `src/model/failure.c`\n"
-                               "and `www/locales/en.json`; the test compares.\n");
+    (void)cw_str_add_cstr(out,
+                          "# Failures\n\n"
+                          "Every way in which a connection can fail: the code that the app gets, "
+                          "what the patient reads, and the card that the\n"
+                          "operator gets (`chartwayctl attempt show`). Written by `CW_UPDATE_DOC=1 "
+                          "tests/unit/test_failure` from `src/model/failure.c`\n"
+                          "and `www/locales/en.json`; the test compares.\n");
     for (size_t i = 0; i < count; i++) {
         const struct cw_failure *f = &table[i];
         (void)cw_str_addf(out, "\n## `%s`\n\n**", f->code);
         text_of("en", "operator", f->code, ".title", out);
         (void)cw_str_add_cstr(out, "** (");
         of_names(f->of, out);
-        (void)cw_str_addf(out, "; %s; to act: %s; retry: %s; patient's step: %s)\n\n> ", cw_failure_severity_name(f->severity),
-                          cw_failure_who_name(f->who), f->retry ? "yes" : "no", cw_failure_step_name(f->step));
+        (void)cw_str_addf(out, "; %s; to act: %s; retry: %s; patient's step: %s)\n\n> ",
+                          cw_failure_severity_name(f->severity), cw_failure_who_name(f->who),
+                          f->retry ? "yes" : "no", cw_failure_step_name(f->step));
         text_of("en", "failure", f->code, "", out);
         (void)cw_str_add_cstr(out, "\n\nCause: ");
         text_of("en", "operator", f->code, ".cause", out);
@@ -208,7 +220,8 @@ END_TEST
 static void load(void)
 {
     struct cw_err err = { .code = CW_OK };
-    ck_assert_msg(cw_templates_load(CW_TEST_SRCDIR "/www", &templates, &err) == CW_OK, "%s", err.text);
+    ck_assert_msg(cw_templates_load(CW_TEST_SRCDIR "/www", &templates, &err) == CW_OK, "%s",
+                  err.text);
     cw_str_init(&sources, SOURCES_MAX);
     read_sources(CW_TEST_SRCDIR "/src");
 }

@@ -34,10 +34,14 @@ static char *say_token(void *arg, const struct script_request *request, int *ret
 }
 
 static const struct script_answer hospital[] = {
-    { .path = "/fhir/.well-known/smart-configuration", .keep = true,
-      .body = "{\"authorization_endpoint\":\"/oauth/authorize\",\"token_endpoint\":\"/oauth/token\"}" },
-    { .path = "/fhir/metadata", .keep = true,
-      .body = "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"4.0.1\",\"rest\":[{\"mode\":\"server\"}]}" },
+    { .path = "/fhir/.well-known/smart-configuration",
+      .keep = true,
+      .body =
+          "{\"authorization_endpoint\":\"/oauth/authorize\",\"token_endpoint\":\"/oauth/token\"}" },
+    { .path = "/fhir/metadata",
+      .keep = true,
+      .body = "{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"4.0.1\",\"rest\":[{"
+              "\"mode\":\"server\"}]}" },
     { .path = "/oauth/token", .keep = true, .make = say_token },
     { .keep = true, .status = 404, .body = "{}" },
 };
@@ -58,10 +62,14 @@ static void setup(void)
     cw_test_db_init(&test, true);
     server = script_server_start(hospital, CW_ARRAY_LEN(hospital));
     ctl_configure(&test, NULL, script_server_port(server), "");
-    (void)snprintf(text, sizeof text, "[server]\norigin = https://cw.test\n[vault]\nmaster_keys = a=/x\n[net]\nallow = 127.0.0.1:%u\n",
+    (void)snprintf(text, sizeof text,
+                   "[server]\norigin = https://cw.test\n[vault]\nmaster_keys = a=/x\n[net]\nallow "
+                   "= 127.0.0.1:%u\n",
                    script_server_port(server));
     OK(cw_config_parse(cw_span_cstr(text), &config, &err));
-    s = (struct scheduler){ .config = config, .owner = "node/1", .actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node" } };
+    s = (struct scheduler){ .config = config,
+                            .owner = "node/1",
+                            .actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node" } };
     OK(cw_model_init(&s.model, test.config, 3, &err));
     OK(cw_profiles_load(CW_TEST_SRCDIR "/conf/vendors", &s.profiles, &err));
     OK(cw_http_new(config, &http, &err));
@@ -87,11 +95,13 @@ static void register_hospital(void)
     char path[128], secret[128];
     (void)snprintf(path, sizeof path, "%s/list", test.folder);
     (void)snprintf(secret, sizeof secret, "%s/secret", test.folder);
-    ck_assert_int_eq(cw_file_replace(path, 0600, cw_span_cstr(script_server_url(server, "/fhir")), NULL), CW_OK);
+    ck_assert_int_eq(
+        cw_file_replace(path, 0600, cw_span_cstr(script_server_url(server, "/fhir")), NULL), CW_OK);
     ck_assert_int_eq(cw_file_replace(secret, 0600, CW_SPAN("canary-secret"), NULL), CW_OK);
     ck_assert_int_eq(ctl("source", "import", path, "--name", "Lakeside"), CTL_DONE);
-    ck_assert_int_eq(ctl("client", "add", "--source", script_server_url(server, "/fhir"), "--client-id", "app", "--auth",
-                         "client_secret_basic", "--secret-file", secret),
+    ck_assert_int_eq(ctl("client", "add", "--source", script_server_url(server, "/fhir"),
+                         "--client-id", "app", "--auth", "client_secret_basic", "--secret-file",
+                         secret),
                      CTL_DONE);
     OK(cw_turn_prepare(&s.model, &err));
 }
@@ -116,7 +126,8 @@ static void make_due(void)
 static int64_t result_of(const char *check)
 {
     char sql[160];
-    (void)snprintf(sql, sizeof sql, "SELECT COALESCE(MAX(result), 0) FROM probe WHERE name = '%s'", check);
+    (void)snprintf(sql, sizeof sql, "SELECT COALESCE(MAX(result), 0) FROM probe WHERE name = '%s'",
+                   check);
     return cw_test_db_number(&test, sql);
 }
 
@@ -126,7 +137,8 @@ START_TEST(a_dying_secret_is_told_once)
     ck_assert_uint_eq(run_due(), 0); /* nothing is due at once */
     make_due();
     ck_assert_uint_eq(run_due(), 4); /* registration, two walks, installation */
-    ck_assert(result_of("token_probe") == 1 && result_of("discovery") == 1 && result_of("fhir_version") == 1);
+    ck_assert(result_of("token_probe") == 1 && result_of("discovery") == 1 &&
+              result_of("fhir_version") == 1);
     ck_assert_uint_eq(found, 0);
     ck_assert_int_eq(ctl("status"), CTL_DONE);
     token_body = "{\"error\":\"invalid_client\"}";
@@ -158,7 +170,9 @@ START_TEST(a_server_that_goes_away_and_comes_back)
     make_due();
     (void)run_due();
     unsigned port = script_server_port(server);
-    cw_test_db_sql(&test, "UPDATE endpoint SET url = 'http://127.0.0.1:1/fhir'"); /* blocked: not on the list */
+    cw_test_db_sql(
+        &test,
+        "UPDATE endpoint SET url = 'http://127.0.0.1:1/fhir'"); /* blocked: not on the list */
     make_due();
     (void)run_due();
     ck_assert(result_of("reach") == 4 && found == 1);
@@ -176,7 +190,8 @@ START_TEST(one_node_walks)
     bool did = true;
     register_hospital();
     make_due();
-    cw_test_db_sql(&test, "UPDATE duty SET lease_owner = 'other/1', lease_until = UTC_TIMESTAMP(3) + INTERVAL 1 MINUTE WHERE name = 'probe'");
+    cw_test_db_sql(&test, "UPDATE duty SET lease_owner = 'other/1', lease_until = UTC_TIMESTAMP(3) "
+                          "+ INTERVAL 1 MINUTE WHERE name = 'probe'");
     size_t before = script_server_count(server);
     OK(probe_due(&s, http, 0, &did, &err));
     ck_assert(!did && script_server_count(server) == before);
@@ -224,13 +239,20 @@ START_TEST(turns_come_and_go_with_registrations)
     register_hospital();
     OK(cw_turn_prepare(&s.model, &err));
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe_turn"), 4);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe_turn WHERE due_at < UTC_TIMESTAMP(3) + INTERVAL 50 MINUTE"), 0);
+    ck_assert_int_eq(
+        cw_test_db_number(
+            &test,
+            "SELECT COUNT(*) FROM probe_turn WHERE due_at < UTC_TIMESTAMP(3) + INTERVAL 50 MINUTE"),
+        0);
     cw_test_db_sql(&test, "UPDATE client_registration SET disabled_at = UTC_TIMESTAMP(3)");
     OK(cw_turn_prepare(&s.model, &err));
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe_turn"), 3);
     make_due();
     (void)run_due();
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe_turn t JOIN source s ON s.id = t.subject"), 1); /* the walk goes on from there */
+    ck_assert_int_eq(
+        cw_test_db_number(&test,
+                          "SELECT COUNT(*) FROM probe_turn t JOIN source s ON s.id = t.subject"),
+        1); /* the walk goes on from there */
 }
 END_TEST
 

@@ -45,7 +45,8 @@ static void later(int64_t us)
 static int64_t count_stage(int stage)
 {
     char sql[120];
-    (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM signing_key WHERE alg = 'ES384' AND stage = %d", stage);
+    (void)snprintf(sql, sizeof sql,
+                   "SELECT COUNT(*) FROM signing_key WHERE alg = 'ES384' AND stage = %d", stage);
     return cw_test_db_number(&test, sql);
 }
 
@@ -70,7 +71,8 @@ static void signer(char kid[64])
             ck_assert_ptr_null(json_object_get(jwk, private[j]));
         }
         ck_assert_str_eq(json_string_value(json_object_get(jwk, "use")), "sig");
-        ck_assert_str_eq(json_string_value(json_array_get(json_object_get(jwk, "key_ops"), 0)), "verify");
+        ck_assert_str_eq(json_string_value(json_array_get(json_object_get(jwk, "key_ops"), 0)),
+                         "verify");
         found += strcmp(json_string_value(json_object_get(jwk, "kid")), kid) == 0;
     }
     ck_assert_uint_eq(found, 1);
@@ -104,18 +106,29 @@ START_TEST(a_rotation_waits_where_it_must)
     ck_assert_int_eq(rotate(false).step, CW_SIGNING_WAITS_PREVIOUS);
     later(CW_SIGNING_PREVIOUS_US - CW_MINUTE_US);
     walked = rotate(false);
-    ck_assert(walked.step == CW_SIGNING_WAITS_PREVIOUS && walked.retired == 0 && count_stage(3) == 1);
+    ck_assert(walked.step == CW_SIGNING_WAITS_PREVIOUS && walked.retired == 0 &&
+              count_stage(3) == 1);
     later(CW_MINUTE_US);
     walked = rotate(false);
     ck_assert(walked.step == CW_SIGNING_WAITS_NEXT && walked.retired == 1);
     ck_assert(count_stage(3) == 0 && count_stage(4) == 1);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM signing_key WHERE stage = 4 AND private_sealed IS NULL"), 1);
+    ck_assert_int_eq(
+        cw_test_db_number(
+            &test, "SELECT COUNT(*) FROM signing_key WHERE stage = 4 AND private_sealed IS NULL"),
+        1);
     later(CW_SIGNING_NEXT_US);
     ck_assert_int_eq(rotate(false).step, CW_SIGNING_PROMOTED);
     signer(third);
     ck_assert_str_ne(second, third);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM audit WHERE action = 'signing_key.rotate' AND detail = 'ES384'"), 2);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM signing_key WHERE alg = 'RS384' AND stage > 2"), 0);
+    ck_assert_int_eq(
+        cw_test_db_number(
+            &test,
+            "SELECT COUNT(*) FROM audit WHERE action = 'signing_key.rotate' AND detail = 'ES384'"),
+        2);
+    ck_assert_int_eq(
+        cw_test_db_number(&test,
+                          "SELECT COUNT(*) FROM signing_key WHERE alg = 'RS384' AND stage > 2"),
+        0);
 }
 END_TEST
 
@@ -127,9 +140,16 @@ START_TEST(an_emergency_waits_for_nothing)
     ck_assert_int_eq(rotate(true).step, CW_SIGNING_REPLACED);
     signer(second);
     ck_assert_str_ne(first, second);
-    ck_assert(count_stage(1) == 1 && count_stage(2) == 1 && count_stage(3) == 0 && count_stage(4) == 1);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM signing_key WHERE stage = 4 AND private_sealed IS NOT NULL"), 0);
-    cw_test_db_sql(&test, "DELETE FROM signing_key WHERE alg = 'ES384' AND stage = 1"); /* even without a next key */
+    ck_assert(count_stage(1) == 1 && count_stage(2) == 1 && count_stage(3) == 0 &&
+              count_stage(4) == 1);
+    ck_assert_int_eq(
+        cw_test_db_number(
+            &test,
+            "SELECT COUNT(*) FROM signing_key WHERE stage = 4 AND private_sealed IS NOT NULL"),
+        0);
+    cw_test_db_sql(
+        &test,
+        "DELETE FROM signing_key WHERE alg = 'ES384' AND stage = 1"); /* even without a next key */
     ck_assert_int_eq(rotate(true).step, CW_SIGNING_REPLACED);
     signer(third);
     ck_assert_str_ne(second, third);
