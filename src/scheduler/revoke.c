@@ -10,6 +10,7 @@
 #include <poll.h>
 
 #include "base/time.h"
+#include "model/failure.h"
 #include "model/revocation.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -110,7 +111,7 @@ static void work_on(struct revoking *r)
     struct cw_err err = { 0 };
     enum cw_code rc = cw_pinned_parse(r->tokens.pinned, r->arena, &r->pinned, &err);
     if (rc != CW_OK) {
-        end(r, CW_REVOCATION_GIVEN_UP, "connection_unreadable");
+        end(r, CW_REVOCATION_GIVEN_UP, CW_FAIL_CONNECTION_UNREADABLE);
         return;
     }
     if (r->pinned.revocation_endpoint[0] == '\0') {
