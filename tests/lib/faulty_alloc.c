@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The wrapped allocators; the linker's --wrap gives them their names. For tests of one thread. */
+/* The wrapped allocators; the linker's --wrap gives them their names. Only the thread that armed them fails: a server of the test goes on. */
 #include "faulty_alloc.h"
 
 #include <jansson.h>
 #include <stdlib.h>
 
-static unsigned left; /* allocations until the failure; 0 = none armed */
-static bool fired;
+static _Thread_local unsigned left; /* allocations until the failure; 0 = none armed */
+static _Thread_local bool fired;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);

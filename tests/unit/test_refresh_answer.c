@@ -6,9 +6,11 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/json.h"
 #include "base/jsonw.h"
+#include "tests/lib/faulty_alloc.h"
 #include "tests/lib/net_fixture.h"
 
 #define m (&refresh_model)
@@ -491,6 +493,63 @@ START_TEST(new_tokens_are_written_again_and_again)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------------------- no memory */
+
+static unsigned rotation;
+
+static char *rotating_answer(void *arg, const struct script_request *request, int *ret_status)
+{
+    (void)arg;
+    (void)request;
+    (void)ret_status;
+    char *body = NULL;
+    rotation++;
+    ck_assert_int_ge(asprintf(&body, "{\"access_token\":\"access-%u\",\"refresh_token\":\"refresh-%u\",\"expires_in\":3600}",
+                              rotation, rotation), 0);
+    return body;
+}
+
+/* Whichever allocation fails: the new tokens are in the row, or the intent still says that an answer may be lost; and nothing ends. */
+START_TEST(no_failing_allocation_loses_a_grant)
+{
+    static const struct script_answer script[] = { { .keep = true, .make = rotating_answer } };
+    char access[32], stored[32];
+    unsigned failed = 0, written = 0;
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    rotation = 1;
+    for (unsigned n = 1;; n++) {
+        cw_test_db_sql(&refresh_test, "UPDATE token_grant SET refresh_started_at = NULL, refresh_tries = 0, not_before = NULL,"
+                                      " lease_owner = NULL, lease_until = NULL, failures = 0, failing_since = NULL");
+        unsigned asked = rotation;
+        uint32_t version = (uint32_t)refresh_number("g.version");
+        faulty_alloc_arm(n);
+        enum cw_code rc = renew((struct cw_renewal){ .refused_version = version, .no_wait = true }, access);
+        bool reached = faulty_alloc_disarm();
+        ck_assert_msg(refresh_number("c.status") == CW_CONNECTION_ACTIVE, "allocation %u ended it", n);
+        bool moved = refresh_number("g.version") != version;
+        ck_assert_msg(asked == rotation || moved || refresh_number("g.refresh_started_at IS NOT NULL") == 1,
+                      "allocation %u: an answer is gone, and nobody knows", n);
+        ck_assert_msg(rc != CW_OK || moved, "allocation %u: the refused token was given again", n);
+        if (moved) {
+            struct cw_grant grant = { 0 };
+            refresh_must(cw_grant_get(m, refresh_connection, &grant, &err), &err);
+            struct cw_span kept = cw_secret_span(&grant.refresh);
+            (void)snprintf(stored, sizeof stored, "refresh-%u", rotation);
+            ck_assert_msg(cw_span_eq_cstr(kept, stored), "allocation %u: not the last tokens", n);
+            cw_grant_release(&grant);
+        }
+        failed += rc != CW_OK;
+        written += moved && reached;
+        if (!reached) {
+            ck_assert_int_eq(rc, CW_OK);
+            break;
+        }
+    }
+    ck_assert_uint_gt(failed, 10);
+    ck_assert_uint_gt(written, 3); /* the commit was tried again */
+}
+END_TEST
+
 Suite *refresh_answer_suite(void)
 {
     Suite *s = suite_create("refresh_answer");
@@ -516,6 +575,7 @@ Suite *refresh_answer_suite(void)
     tcase_add_test(t, known_ends_are_read_from_the_answer);
     tcase_add_test(t, of_many_that_need_a_token_one_asks);
     tcase_add_test(t, new_tokens_are_written_again_and_again);
+    tcase_add_test(t, no_failing_allocation_loses_a_grant);
     suite_add_tcase(s, t);
     return s;
 }
