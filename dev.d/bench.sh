@@ -50,6 +50,9 @@ dev_bench() {
     step "the callback, over the portal's own time"
     env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
         node "$STATE/bench/node/tests/bench/callback.mjs" </dev/null
+    step "the keep-alive, ${CHARTWAY_BENCH_GRANTS:-1000000} grants due at once"
+    make -C "$BUILD" -s keep_alive_bench
+    "$BUILD/keep_alive_bench" "${CHARTWAY_BENCH_GRANTS:-1000000}" 2>/dev/null </dev/null
 }
 
 # The yardstick has an nginx of its own with the same settings, and a database of its own.
