@@ -29,6 +29,12 @@ const OWN = {
   'silent-and-sparse': ['auth-unlisted', 'iss-silent', 'expires-missing', 'token-type-missing', 'scope-missing'],
 };
 
+// The ULID behind an id of the wire, as the tables have it.
+function hexOf(id) {
+  const digits = '0123456789ABCDEFGHJKMNPQRSTVWXYZ';
+  return [...id.split('_')[1]].reduce((n, c) => n * 32n + BigInt(digits.indexOf(c)), 0n).toString(16).padStart(32, '0');
+}
+
 export default function add(stack) {
   const base = (name) => `${OTHER_HOST.includes(name) ? stack.url.replace('127.0.0.1', '127.0.0.2') : stack.url}/sandbox/as/${name}/fhir`;
   let ready;
@@ -168,6 +174,25 @@ export default function add(stack) {
     await works('public-no-refresh', { oneTime: true });
     await registered('public-no-refresh', { auth: 'private_key_jwt' });
     await works('public-no-refresh');
+  });
+
+  async function letGo(name, options) {
+    const { connection, journey } = await works(name, options);
+    const answer = await stack.api('DELETE', `/patients/${journey.session.patient_id}/connections/${connection.id}`);
+    assert.equal(answer.status, 200, answer.text);
+    return { connection, ...answer.json };
+  }
+
+  test('quirk 6: no revocation endpoint: the connection goes here, and the app is told where the patient takes access back', async () => {
+    const { revocation, message } = await letGo('no-revocation');
+    assert.equal(revocation, 'not_offered');
+    assert.ok(message.length > 20, message);
+  });
+
+  test('rule 6: a grant is given back where the hospital takes it', async () => {
+    const { revocation, connection } = await letGo('revoke-all');
+    assert.equal(revocation, 'requested');
+    await until('the hospital to take it', async () => (await stack.sql(`SELECT status FROM revocation WHERE connection = UNHEX('${hexOf(connection.id)}')`))[0]?.[0] === '2', { ms: 20_000 });
   });
 
   test('quirk 7: unauthorized_client says that the organization has not enabled the app', async () => {
@@ -376,6 +401,15 @@ export default function add(stack) {
     await works('answer-by-form');
   });
 
+  test('rule 3.1: an answer in the fragment is none: a plain page, nothing connected', async () => {
+    await start();
+    const journey = await Journey.begin(stack, { connection_id: base('answer-in-fragment') });
+    const page = await journey.consent(await journey.signIn(await journey.choose(undefined), 'Ida Leer'));
+    assert.equal(page.status, 400);
+    assert.equal(new URL(page.url).hash.startsWith('#code='), true, page.url);
+    assert.deepEqual((await journey.read()).connections.filter((c) => c.status === 'active'), []);
+  });
+
   test('rule 3.2: iss missing where it is announced, and another issuer\'s', async () => {
     await works('iss-silent');
     await fails('iss-forgotten', 'issuer_mismatch');
@@ -445,7 +479,7 @@ export default function add(stack) {
   });
 
   test('rule 4.2: scope missing, empty, and in the other dialect', async () => {
-    for (const name of ['scope-missing', 'scope-in-v1']) await works(name);
+    for (const name of ['scope-missing', 'scope-in-v1', 'scope-empty']) await works(name);
   });
 
   test('rule 4.3: an id_token of another app or another login ends the attempt', async () => {
