@@ -147,6 +147,16 @@ static struct cw_revocation revocation_of(const struct run *run)
     };
 }
 
+/* Where no row of the attempt is left to keep them with: the patient was deleted while the code was exchanged. */
+static void keep_tokens(const struct run *run)
+{
+    struct cw_err why = { .code = CW_OK };
+    const struct cw_revocation tokens = revocation_of(run);
+    if ((run->left.refresh || run->left.access) && cw_revocation_keep(&run->app->model, &tokens, &why) != CW_OK) {
+        cw_log(CW_LOG_ERR, "callback.tokens_not_kept", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(&why));
+    }
+}
+
 static void end_failed(struct run *run, const char *failure, struct cw_span words, struct cw_callback_outcome *ret)
 {
     bool refused = strcmp(failure, CW_FAIL_USER_DENIED) == 0; /* their right, not a fault */
@@ -158,6 +168,9 @@ static void end_failed(struct run *run, const char *failure, struct cw_span word
     const struct cw_attempt_failure told = { .code = failure, .upstream = words, .exchange = &run->grant.exchange,
                                              .tokens = run->left.refresh || run->left.access ? &tokens : NULL };
     enum cw_code rc = cw_attempt_fail_with(&run->app->model, &run->actor, run->attempt.id, &told, run->err);
+    if (rc == CW_E_NOT_FOUND) {
+        keep_tokens(run);
+    }
     ret->end = rc == CW_OK ? CW_CALLBACK_FAILED : CW_CALLBACK_FAULT;
     ret->failure = failure;
 }
@@ -346,6 +359,7 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
         end_failed(run, CW_FAIL_IDENTITY_MISMATCH, words, ret);
         return;
     }
+    keep_tokens(run);
     ret->end = CW_CALLBACK_FAULT;
 }
 

@@ -110,6 +110,30 @@ enum cw_code cw_revocation_add(struct cw_model *m, struct cw_db *db, const struc
                        : rc;
 }
 
+struct keeping {
+    struct cw_model *m;
+    const struct cw_revocation *tokens;
+    struct cw_arena *arena;
+};
+
+static enum cw_code keep_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct keeping *keep = arg;
+    cw_arena_clear(keep->arena);
+    return cw_revocation_add(keep->m, db, keep->tokens, keep->arena, err);
+}
+
+enum cw_code cw_revocation_keep(struct cw_model *m, const struct cw_revocation *tokens, struct cw_err *err)
+{
+    struct keeping keep = { .m = m, .tokens = tokens, .arena = cw_arena_new((size_t)512 * 1024) };
+    if (keep.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "revocation", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, keep_tx, &keep, err);
+    cw_arena_free(keep.arena);
+    return rc;
+}
+
 /* The tokens of the row; those that do not open are absent. */
 static enum cw_code open_tokens(struct cw_model *m, struct cw_db *db, const struct cw_value *row,
                                 struct cw_revocation *tokens, struct cw_arena *arena, struct cw_err *err)

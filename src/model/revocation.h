@@ -37,6 +37,8 @@ enum cw_code cw_revocation_of_grant(struct cw_model *m, struct cw_db *db, struct
 /* The same for tokens that never became a grant; org, registration, connection, source, pinned, tokens and access_until_us are given. */
 enum cw_code cw_revocation_add(struct cw_model *m, struct cw_db *db, const struct cw_revocation *tokens,
                                struct cw_arena *arena, struct cw_err *err) CW_MUST_USE;
+/* The same in a transaction of its own: for tokens whose attempt has gone, since its patient was deleted meanwhile. */
+enum cw_code cw_revocation_keep(struct cw_model *m, const struct cw_revocation *tokens, struct cw_err *err) CW_MUST_USE;
 
 /* For the worker that holds the job: everything, tokens in the clear. CW_E_STATE: ended already. */
 enum cw_code cw_revocation_get(struct cw_model *m, struct cw_revocation_id id, struct cw_arena *arena,

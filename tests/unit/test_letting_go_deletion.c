@@ -374,6 +374,18 @@ START_TEST(tokens_are_kept_until_answered_only)
 }
 END_TEST
 
+/* What a callback does whose patient was deleted while the hospital answered, and which could not give the tokens back itself. */
+START_TEST(tokens_without_an_attempt_are_kept)
+{
+    const struct cw_revocation tokens = { .org = lg_org, .registration = { cw_ulid_new() }, .connection = { cw_ulid_new() },
+                                          .source = { cw_ulid_new() }, .pinned = CW_SPAN("{}"), .refresh = CW_SPAN("late-refresh"),
+                                          .access_until_us = cw_now_us() + CW_HOUR_US };
+    OK(cw_revocation_keep(&lg_model, &tokens, &lg_err));
+    struct cw_revocation kept = revocation();
+    ck_assert(cw_span_eq(kept.refresh, CW_SPAN("late-refresh")) && kept.access.ptr == NULL);
+}
+END_TEST
+
 START_TEST(a_broken_token_does_not_hold_a_deletion_up)
 {
     (void)lg_connect("p", "up-1");
@@ -403,6 +415,7 @@ Suite *lg_deletion_suite(void)
     tcase_add_test(tcase, records_of_another_connection_stay);
     tcase_add_test(tcase, who_connects_again_keeps_what_is_left);
     tcase_add_test(tcase, tokens_are_kept_until_answered_only);
+    tcase_add_test(tcase, tokens_without_an_attempt_are_kept);
     tcase_add_test(tcase, a_broken_token_does_not_hold_a_deletion_up);
     suite_add_tcase(suite, tcase);
     return suite;
