@@ -18,6 +18,7 @@
 #include "tests/lib/database.h"
 
 #define BATCH 8
+#define FILL 20000u
 #define TURN 500 /* claims of one side, then of the other */
 
 static struct cw_test_db test;
@@ -93,14 +94,18 @@ static unsigned claim_bare(MYSQL *mysql)
     return count;
 }
 
+/* In pieces that are done before a statement's time is over. */
 static void fill(unsigned count)
 {
     char sql[600];
-    (void)snprintf(sql, sizeof sql,
-                   "INSERT INTO token_grant (connection, version, access_sealed, key_version, token_type, obtained_at, expires_at,"
-                   " refresh_due_at) SELECT UNHEX(MD5(seq)), 1, 'x', 1, 'Bearer', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3),"
-                   " UTC_TIMESTAMP(3) - INTERVAL (seq MOD 86400) SECOND FROM seq_1_to_%u", count);
-    cw_test_db_sql(&test, sql);
+    for (unsigned from = 1; from <= count; from += FILL) {
+        unsigned to = from + FILL - 1 < count ? from + FILL - 1 : count;
+        (void)snprintf(sql, sizeof sql,
+                       "INSERT INTO token_grant (connection, version, access_sealed, key_version, token_type, obtained_at, expires_at,"
+                       " refresh_due_at) SELECT UNHEX(MD5(seq)), 1, 'x', 1, 'Bearer', UTC_TIMESTAMP(3), UTC_TIMESTAMP(3),"
+                       " UTC_TIMESTAMP(3) - INTERVAL (seq MOD 86400) SECOND FROM seq_%u_to_%u", from, to);
+        cw_test_db_sql(&test, sql);
+    }
 }
 
 int main(int argc, char **argv)
