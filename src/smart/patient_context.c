@@ -58,11 +58,16 @@ bool cw_patient_from_fhir_user(struct cw_span fhir_user, const char *base, struc
         }
         rest = cw_span_from(rest, 1);
     }
+    if (!cw_span_starts(rest, CW_SPAN("Patient/")) || !is_segment(cw_span_from(rest, 8))) {
+        return false;
+    }
     CW_AUTO_STR id;
     cw_str_init(&id, CW_FHIR_ID_MAX);
-    return cw_span_starts(rest, CW_SPAN("Patient/")) && is_segment(cw_span_from(rest, 8)) &&
-           cw_percent_decode(cw_span_from(rest, 8), false, &id) == CW_OK && is_id(cw_str_span(&id)) &&
-           cw_str_add_span(out, cw_str_span(&id)) == CW_OK;
+    enum cw_code rc = cw_percent_decode(cw_span_from(rest, 8), false, &id);
+    if (rc == CW_E_OOM) {
+        (void)cw_str_fail(out, rc);
+    }
+    return rc == CW_OK && is_id(cw_str_span(&id)) && cw_str_add_span(out, cw_str_span(&id)) == CW_OK;
 }
 
 _Static_assert(CW_TENANT_MAX == CW_FHIR_ID_MAX, "one check of a claim serves both");
@@ -208,13 +213,16 @@ enum cw_code cw_patient_from_claims_bundle(struct cw_span body, const char *base
         CW_AUTO_STR id;
         cw_str_init(&id, CW_FHIR_ID_MAX);
         if (!cw_patient_from_fhir_user(person_of(json_object_get(entry, "resource")), base, &id)) {
+            if (cw_str_code(&id) == CW_E_OOM) {
+                return CW_E_OOM;
+            }
             continue;
         }
         if (first.len > 0 && !cw_span_eq(cw_str_span(&first), cw_str_span(&id))) {
             return CW_E_CONFLICT;
         }
-        if (first.len == 0) {
-            (void)cw_str_add_span(&first, cw_str_span(&id));
+        if (first.len == 0 && cw_str_add_span(&first, cw_str_span(&id)) != CW_OK) {
+            return cw_str_code(&first);
         }
     }
     return rc != CW_OK ? rc : verdict(first.len > 0 && cw_str_add_span(out, cw_str_span(&first)) == CW_OK, out);

@@ -25,7 +25,8 @@ enum cw_patient_from {
 };
 const char *cw_patient_from_name(enum cw_patient_from from) CW_RETURNS_NONNULL; /* "token" …, for the log */
 
-/* Appends the id of a Patient that a fhirUser or a reference names, relative or under `base`, percent-decoded once; false otherwise. */
+/* Appends the id of a Patient that a fhirUser or a reference names, relative or under `base`, percent-decoded once; false otherwise (out of memory: the
+ * string's fault). */
 bool cw_patient_from_fhir_user(struct cw_span fhir_user, const char *base, struct cw_str *out) CW_NONNULL(2, 3) CW_MUST_USE;
 /* From the claims of a JWT access token; appends. False when it is no JWT or names none. */
 bool cw_patient_from_claims(struct cw_span access_token, const struct cw_profile *profile, struct cw_str *out)

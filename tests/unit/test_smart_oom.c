@@ -8,10 +8,12 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "faulty_alloc.h"
+#include "model/dynamic_client.h"
 #include "smart/authorize.h"
 #include "smart/discovery.h"
 #include "smart/patient_context.h"
 #include "smart/pinned.h"
+#include "smart/register.h"
 #include "smart/scope.h"
 #include "smart/token.h"
 #include "test_smart.h"
@@ -105,6 +107,37 @@ static enum cw_code bundle(void)
         CW_SPAN("{\"resourceType\":\"Bundle\",\"entry\":[{\"resource\":{\"resourceType\":\"Patient\",\"id\":\"1\"}}]}"), &out);
 }
 
+static enum cw_code userinfo(void)
+{
+    CW_AUTO_STR out;
+    cw_str_init(&out, CW_FHIR_ID_MAX);
+    return cw_patient_from_userinfo(CW_SPAN("{\"sub\":\"s\",\"patient\":\"1\"}"), "https://h/fhir", CW_SPAN("s"), &out);
+}
+
+static enum cw_code insured(void)
+{
+    CW_AUTO_STR out;
+    cw_str_init(&out, CW_FHIR_ID_MAX);
+    return cw_patient_from_claims_bundle(
+        CW_SPAN("{\"resourceType\":\"Bundle\",\"entry\":[{\"resource\":{\"resourceType\":\"Coverage\",\"beneficiary\":{\"reference\":\"Patient/1\"}}}]}"),
+        "https://h/fhir", &out);
+}
+
+static enum cw_code registered(void)
+{
+    CW_AUTO_STR out;
+    cw_str_init(&out, CW_CLIENT_ID_MAX);
+    return cw_register_answer(201, CW_SPAN("{\"client_id\":\"dyn\"}"), &out, NULL);
+}
+
+static enum cw_code lost_types(void)
+{
+    static const char *const types[] = { "Observation", "Goal" };
+    CW_AUTO_STR out;
+    cw_str_init(&out, 100);
+    return cw_scope_lost_types(CW_SPAN("patient/*.rs"), CW_SPAN("openid"), types, 2, &out);
+}
+
 START_TEST(every_allocation)
 {
     arena = cw_arena_new(1u << 20);
@@ -117,6 +150,10 @@ START_TEST(every_allocation)
     walk(scopes, "scopes");
     walk(authorize, "authorize");
     walk(bundle, "bundle");
+    walk(userinfo, "userinfo");
+    walk(insured, "insured");
+    walk(registered, "registered");
+    walk(lost_types, "lost types");
     cw_arena_free(arena);
 }
 END_TEST
