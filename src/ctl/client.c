@@ -175,72 +175,60 @@ static enum cw_code add(struct ctl *ctl, struct cw_err *err)
     return rc == CW_OK ? print_added(ctl, id, err) : rc;
 }
 
-struct probes {
-    struct cw_probe *list;
-    size_t count;
+static const struct ctl_column list_columns[] = {
+    { "id", CTL_TEXT },         { "environment", CTL_TEXT }, { "slug", CTL_TEXT },  { "vendor", CTL_TEXT },
+    { "source", CTL_TEXT },     { "client_id", CTL_TEXT },   { "auth", CTL_TEXT },  { "scopes", CTL_LIST },
+    { "created_at", CTL_TIME }, { "probe", CTL_TEXT },       { "cause", CTL_TEXT }, { "probed_at", CTL_TIME },
+    { "rejected_since", CTL_TIME }, { "next_try", CTL_TIME },
 };
+enum { LIST_WIDTH = CW_ARRAY_LEN(list_columns) };
 
-/* How the daily probe of a registration ended; they come the worst first. All zero: it was not its turn yet. */
-static struct cw_probe worst_of(const struct probes *probes, struct cw_registration_id id)
+/* One registration, with how its daily probe ended; blank where it was not its turn yet. */
+static enum cw_code fill_row(struct ctl *ctl, const struct cw_registration *r, struct ctl_cell *cells, struct cw_err *err)
 {
-    for (size_t i = 0; i < probes->count; i++) {
-        if (probes->list[i].kind == CW_PROBE_REGISTRATION && cw_ulid_eq(probes->list[i].subject, id.ulid)) {
-            return probes->list[i];
-        }
+    struct cw_span source = { NULL, 0 };
+    struct cw_probe probe = { .result = 0 };
+    enum cw_code rc = cw_probe_worst(&ctl->model, r->id.ulid, ctl->arena, &probe, err);
+    if (rc != CW_OK && rc != CW_E_NOT_FOUND) {
+        return rc;
     }
-    return (struct cw_probe){ .result = 0 };
+    if (!cw_ulid_is_zero(r->source.ulid)) {
+        source = ctl_id(ctl, CW_PREFIX_SOURCE, r->source.ulid);
+    }
+    const struct ctl_cell row[LIST_WIDTH] = {
+        CTL_T(ctl_id(ctl, CW_PREFIX_REGISTRATION, r->id.ulid)),
+        CTL_T(cw_span_cstr(cw_environment_name(r->environment))),
+        CTL_T(r->slug),
+        CTL_T(r->vendor),
+        CTL_T(source),
+        CTL_T(r->client_id),
+        CTL_T(cw_span_cstr(cw_auth_method_name(r->method))),
+        CTL_T(r->scopes),
+        CTL_N(r->created_us),
+        CTL_T(cw_span_cstr(cw_finding_result_name((enum cw_finding_result)probe.result))),
+        CTL_T(probe.cause),
+        CTL_N(probe.checked_us),
+        CTL_N(r->rejected_us),
+        CTL_N(r->probe_us),
+    };
+    memcpy(cells, row, sizeof row);
+    return CW_OK;
 }
 
 static enum cw_code list(struct ctl *ctl, struct cw_err *err)
 {
-    static const struct ctl_column columns[] = {
-        { "id", CTL_TEXT },        { "environment", CTL_TEXT }, { "slug", CTL_TEXT },   { "vendor", CTL_TEXT },
-        { "source", CTL_TEXT },    { "client_id", CTL_TEXT },   { "auth", CTL_TEXT },   { "scopes", CTL_LIST },
-        { "created_at", CTL_TIME }, { "probe", CTL_TEXT },    { "cause", CTL_TEXT },  { "probed_at", CTL_TIME },
-        { "rejected_since", CTL_TIME }, { "next_try", CTL_TIME },
-    };
-    enum { WIDTH = CW_ARRAY_LEN(columns) };
     struct cw_registration *all = NULL;
-    struct probes probes = { .count = 0 };
     size_t count = 0;
     enum cw_code rc = cw_registration_list(&ctl->model, ctl->arena, &all, &count, err);
-    if (rc == CW_OK) {
-        rc = cw_probe_list(&ctl->model, CW_FINDING_OK, ctl->arena, &probes.list, &probes.count, err);
-    }
-    if (rc != CW_OK) {
-        return rc;
-    }
-    struct ctl_cell *cells = ctl_cells(ctl, count, WIDTH, err);
+    struct ctl_cell *cells = rc == CW_OK ? ctl_cells(ctl, count, LIST_WIDTH, err) : NULL;
     if (cells == NULL) {
-        return CW_E_TOO_BIG;
+        return rc == CW_OK ? CW_E_TOO_BIG : rc;
     }
-    for (size_t i = 0; i < count; i++) {
-        const struct cw_registration *r = &all[i];
-        struct cw_span source = { NULL, 0 };
-        struct cw_probe probe = worst_of(&probes, r->id);
-        if (!cw_ulid_is_zero(r->source.ulid)) {
-            source = ctl_id(ctl, CW_PREFIX_SOURCE, r->source.ulid);
-        }
-        const struct ctl_cell row[WIDTH] = {
-            CTL_T(ctl_id(ctl, CW_PREFIX_REGISTRATION, r->id.ulid)),
-            CTL_T(cw_span_cstr(cw_environment_name(r->environment))),
-            CTL_T(r->slug),
-            CTL_T(r->vendor),
-            CTL_T(source),
-            CTL_T(r->client_id),
-            CTL_T(cw_span_cstr(cw_auth_method_name(r->method))),
-            CTL_T(r->scopes),
-            CTL_N(r->created_us),
-            CTL_T(cw_span_cstr(cw_finding_result_name((enum cw_finding_result)probe.result))),
-            CTL_T(probe.cause),
-            CTL_N(probe.checked_us),
-            CTL_N(r->rejected_us),
-            CTL_N(r->probe_us),
-        };
-        memcpy(cells + i * WIDTH, row, sizeof row);
+    for (size_t i = 0; rc == CW_OK && i < count; i++) {
+        rc = fill_row(ctl, &all[i], cells + i * LIST_WIDTH, err);
     }
-    struct ctl_table table = { columns, WIDTH, cells, count };
-    return ctl_table_print(ctl, &table, err);
+    struct ctl_table table = { list_columns, LIST_WIDTH, cells, count };
+    return rc == CW_OK ? ctl_table_print(ctl, &table, err) : rc;
 }
 
 static const struct ctl_option add_options[] = {

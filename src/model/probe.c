@@ -9,6 +9,7 @@
 
 #define DETAIL_MAX 512u
 #define LIST_MAX 500
+#define STALE_US (90 * CW_DAY_US) /* what was not looked at for so long says nothing any more */
 
 static const struct cw_query q_before = {
     .name = "probe.before",
@@ -38,6 +39,20 @@ static const struct cw_query q_list = {
            " ORDER BY result DESC, since LIMIT ?",
     .params = "ii",
     .columns = "bibibbtt",
+};
+
+static const struct cw_query q_worst = {
+    .name = "probe.worst",
+    .sql = "SELECT subject, kind, name, result, cause, detail, since, checked_at FROM probe"
+           " WHERE subject = ? ORDER BY result DESC LIMIT 1",
+    .params = "b",
+    .columns = "bibibbtt",
+};
+static const struct cw_query q_old = {
+    .name = "probe.old",
+    .sql = "DELETE FROM probe WHERE result IN (1, 2, 3, 4) AND checked_at < ? LIMIT 500",
+    .params = "t",
+    .columns = "",
 };
 
 struct keeping {
@@ -99,6 +114,18 @@ enum cw_code cw_probe_keep(struct cw_model *m, const struct cw_probe *probe, int
     return rc;
 }
 
+static void read_row(const struct cw_value *row, struct cw_probe *ret)
+{
+    *ret = (struct cw_probe){ .subject = cw_value_id(&row[0]),
+                              .kind = (enum cw_probe_kind)row[1].number,
+                              .name = row[2].bytes,
+                              .result = (int)row[3].number,
+                              .cause = row[4].bytes,
+                              .detail = row[5].bytes,
+                              .since_us = row[6].number,
+                              .checked_us = row[7].number };
+}
+
 enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena,
                            struct cw_probe **ret, size_t *ret_count, struct cw_err *err)
 {
@@ -116,19 +143,28 @@ enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena
         return cw_err_set(err, CW_E_TOO_BIG, "probe", "the arena is full");
     }
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
-        const struct cw_value *row = cw_row(&rows, i);
-        list[i] = (struct cw_probe){ .subject = cw_value_id(&row[0]),
-                                     .kind = (enum cw_probe_kind)row[1].number,
-                                     .name = row[2].bytes,
-                                     .result = (int)row[3].number,
-                                     .cause = row[4].bytes,
-                                     .detail = row[5].bytes,
-                                     .since_us = row[6].number,
-                                     .checked_us = row[7].number };
+        read_row(cw_row(&rows, i), &list[i]);
     }
     if (rc == CW_OK) {
         *ret = list;
         *ret_count = rows.count;
+    }
+    return rc;
+}
+
+enum cw_code cw_probe_worst(struct cw_model *m, struct cw_ulid subject, struct cw_arena *arena,
+                            struct cw_probe *ret, struct cw_err *err)
+{
+    const struct cw_value id = cw_v_id(&subject);
+    const struct cw_value *row = NULL;
+    struct cw_db *db = NULL;
+    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
+    if (rc == CW_OK) {
+        rc = cw_db_one(db, &q_worst, &id, arena, &row, err);
+    }
+    cw_db_put(db);
+    if (rc == CW_OK) {
+        read_row(row, ret);
     }
     return rc;
 }
@@ -228,7 +264,11 @@ static enum cw_code prepare_in(struct cw_db *db, struct cw_arena *arena, struct 
             rc = add(db, start_of(others[i]), others[i], now_us + CW_HOUR_US, err);
         }
     }
-    return rc == CW_OK ? cw_db_exec(db, &q_gone, NULL, NULL, err) : rc;
+    if (rc == CW_OK) {
+        rc = cw_db_exec(db, &q_gone, NULL, NULL, err);
+    }
+    const struct cw_value before = cw_v_time(now_us - STALE_US);
+    return rc == CW_OK ? cw_db_exec(db, &q_old, &before, NULL, err) : rc;
 }
 
 enum cw_code cw_turn_prepare(struct cw_model *m, struct cw_err *err)

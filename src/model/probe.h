@@ -28,6 +28,10 @@ enum cw_code cw_probe_keep(struct cw_model *m, const struct cw_probe *probe, int
 enum cw_code cw_probe_list(struct cw_model *m, int least, struct cw_arena *arena, struct cw_probe **ret, size_t *ret_count,
                            struct cw_err *err) CW_MUST_USE;
 
+/* The worst of one subject. CW_E_NOT_FOUND: it was not its turn yet. */
+enum cw_code cw_probe_worst(struct cw_model *m, struct cw_ulid subject, struct cw_arena *arena, struct cw_probe *ret,
+                            struct cw_err *err) CW_MUST_USE;
+
 /* ---- turns */
 
 enum cw_turn_kind {
@@ -40,7 +44,7 @@ struct cw_turn {
     struct cw_ulid subject;
     enum cw_turn_kind kind;
 };
-/* Makes the turns that are missing, none of them due within an hour, and drops those of registrations that are gone. */
+/* Makes the turns that are missing, none of them due within an hour; drops those of registrations that are gone, and what was looked at last 90 days ago. */
 enum cw_code cw_turn_prepare(struct cw_model *m, struct cw_err *err) CW_MUST_USE;
 /* The one due longest. CW_E_NOT_FOUND: none is due. */
 enum cw_code cw_turn_due(struct cw_model *m, struct cw_turn *ret, struct cw_err *err) CW_MUST_USE;

@@ -234,6 +234,21 @@ START_TEST(turns_are_spread_over_the_day)
 }
 END_TEST
 
+START_TEST(what_is_stale_goes)
+{
+    register_hospital();
+    make_due();
+    (void)run_due();
+    ck_assert_int_ge(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe"), 5);
+    cw_test_db_sql(&test, "UPDATE probe SET checked_at = UTC_TIMESTAMP(3) - INTERVAL 89 DAY");
+    OK(cw_turn_prepare(&s.model, &err));
+    ck_assert_int_ge(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe"), 5);
+    cw_test_db_sql(&test, "UPDATE probe SET checked_at = UTC_TIMESTAMP(3) - INTERVAL 91 DAY");
+    OK(cw_turn_prepare(&s.model, &err));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM probe"), 0);
+}
+END_TEST
+
 START_TEST(turns_come_and_go_with_registrations)
 {
     register_hospital();
@@ -271,6 +286,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, one_node_walks);
     tcase_add_test(tcase, requests_to_a_host_keep_their_distance);
     tcase_add_test(tcase, turns_are_spread_over_the_day);
+    tcase_add_test(tcase, what_is_stale_goes);
     tcase_add_test(tcase, turns_come_and_go_with_registrations);
     suite_add_tcase(suite, tcase);
     return cw_check_main((Suite *const[]){ suite, NULL });
