@@ -327,6 +327,10 @@ static void note_host(struct page *page)
     if (quiet_us > host->quiet_until_us) {
         host->quiet_until_us = quiet_us;
     }
+    struct tenant *tenant = page->item->run->tenant;
+    if (page->tenant_quiet_us > tenant->quiet_until_us) {
+        tenant->quiet_until_us = page->tenant_quiet_us;
+    }
     pthread_mutex_unlock(&page->s->lock);
 }
 

@@ -47,6 +47,30 @@ struct host *host_find(struct scheduler *s, const char *name)
     return host;
 }
 
+struct tenant *tenant_find(struct scheduler *s, const char *base)
+{
+    for (struct tenant *tenant = s->tenants; tenant != NULL; tenant = tenant->next) {
+        if (strcmp(tenant->base, base) == 0) {
+            return tenant;
+        }
+    }
+    struct tenant *tenant = calloc(1, sizeof *tenant);
+    if (tenant == NULL || (tenant->base = strdup(base)) == NULL) {
+        free(tenant);
+        return NULL;
+    }
+    tenant->next = s->tenants;
+    s->tenants = tenant;
+    return tenant;
+}
+
+/* Neither the host nor the tenant has asked for quiet, and the budget has room. */
+static bool may_ask(const struct run *run, int64_t now_us)
+{
+    return run->host->quiet_until_us <= now_us && run->tenant->quiet_until_us <= now_us &&
+           budget_free_us(&run->tenant->budget) <= now_us;
+}
+
 void task_item_free(struct task_item *item)
 {
     if (item == NULL) {
@@ -101,10 +125,9 @@ static void prepare_at_host(struct scheduler *s, struct run *run, enum prepare_k
                             int64_t now_us)
 {
     struct host *host = run->host;
-    if (host->preparing < CW_PREPARE_PER_HOST && host->quiet_until_us <= now_us && budget_free_us(&host->budget) <= now_us &&
-        prepare(s, run, kind)) {
+    if (host->preparing < CW_PREPARE_PER_HOST && may_ask(run, now_us) && prepare(s, run, kind)) {
         host->preparing++;
-        budget_take(&host->budget, now_us); /* metadata or a refresh */
+        budget_take(&run->tenant->budget, now_us); /* metadata or a refresh */
         run->phase = phase;
     }
 }
@@ -227,7 +250,7 @@ static bool read_waiting(struct scheduler *s, struct run *run)
 static bool may_start(const struct scheduler *s, const struct run *run, size_t reserve, int64_t now_us)
 {
     return run->in_flight < run->cap && run->host->running < s->per_host && s->fetching < s->total &&
-           run->host->quiet_until_us <= now_us && budget_free_us(&run->host->budget) <= now_us && (s->bytes == 0 || s->bytes + reserve <= s->byte_budget);
+           may_ask(run, now_us) && (s->bytes == 0 || s->bytes + reserve <= s->byte_budget);
 }
 
 /* What the item is asked with. */
@@ -257,7 +280,7 @@ static void send_out(struct scheduler *s, struct task_item *item, int64_t now_us
         pass_by(s, item);
         return;
     }
-    budget_take(&run->host->budget, now_us);
+    budget_take(&run->tenant->budget, now_us);
     queue_put(&s->fetch, &item->node);
 }
 

@@ -81,13 +81,13 @@ static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct
 /* 406 and 415: the next form that was not asked for yet. */
 static void judge_accept(struct page *page)
 {
-    static const char *const forms[] = { "application/fhir+json", "application/json", "application/json+fhir", "*/*" };
+    static const char *const forms[] = { "application/fhir+json", "application/json", "application/json+fhir", NULL };
+    static const char *const document_forms[] = { "application/fhir+json", "*/*", "application/json", NULL };
     struct task_item *item = page->item;
-    size_t count = item->kind == CW_TASK_DOCUMENT ? CW_ARRAY_LEN(forms) : CW_ARRAY_LEN(forms) - 1;
-    const char *asked = item->accept;
-    while (item->forms_tried < count) {
-        const char *form = forms[item->forms_tried++];
-        if (strcmp(form, asked) != 0) {
+    const char *const *all = item->kind == CW_TASK_DOCUMENT ? document_forms : forms;
+    while (all[item->forms_tried] != NULL) {
+        const char *form = all[item->forms_tried++];
+        if (strcmp(form, item->accept) != 0) {
             item->accept = form;
             judge(page, PAGE_AGAIN, "form_refused");
             return;
@@ -268,7 +268,10 @@ static void judge_busy(struct page *page, long status)
 {
     const struct cw_http_response *response = &page->item->response;
     judge_trouble(page, status == 429 ? "rate_limited" : "server_error");
-    if (status == 429 || response->retry_after_s >= 0) {
+    if (status == 429) {
+        page->faulty = false; /* it counts, so it is well */
+        page->retry_us = page->tenant_quiet_us = reset_us(response, cw_now_us());
+    } else if (response->retry_after_s >= 0) {
         page->retry_us = page->quiet_us = reset_us(response, cw_now_us());
     }
 }

@@ -24,6 +24,7 @@ struct page {
     const char *code;         /* why, unless good: a literal */
     int64_t retry_us;         /* at the earliest; 0: by the ladder */
     int64_t quiet_us;         /* nobody asks this host before; 0: no word of that */
+    int64_t tenant_quiet_us;  /* the same of this base alone */
     bool faulty;              /* it is the server that is in trouble, not this query */
     bool raw;                 /* a document's bytes, not FHIR */
     const char *end_code;     /* of a good page that is kept: why its search ends here unfinished; NULL */

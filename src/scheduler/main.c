@@ -137,8 +137,13 @@ static void close_all(struct scheduler *s)
     }
     for (struct host *host = s->hosts, *next; host != NULL; host = next) {
         next = host->next;
-        budget_release(&host->budget);
         free(host);
+    }
+    for (struct tenant *tenant = s->tenants, *next; tenant != NULL; tenant = next) {
+        next = tenant->next;
+        budget_release(&tenant->budget);
+        free(tenant->base);
+        free(tenant);
     }
     cw_http_multi_free(s->multi);
     cw_profiles_free(s->profiles);

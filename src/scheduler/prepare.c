@@ -45,12 +45,13 @@ static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_er
     (void)snprintf(name, sizeof name, "%s:%u", cw_url_host(run->base), cw_url_port(run->base));
     pthread_mutex_lock(&s->lock);
     run->host = host_find(s, name);
+    run->tenant = tenant_find(s, run->pinned.base);
     run->cap = s->per_connection;
     if (run->profile->max_conn > 0 && (unsigned)run->profile->max_conn < run->cap) {
         run->cap = (unsigned)run->profile->max_conn;
     }
     int rate = run->profile->rate_per_min;
-    bool known = run->host != NULL && (rate <= 0 || budget_limit(&run->host->budget, (unsigned)rate));
+    bool known = run->host != NULL && run->tenant != NULL && (rate <= 0 || budget_limit(&run->tenant->budget, (unsigned)rate));
     pthread_mutex_unlock(&s->lock);
     return known ? CW_OK : cw_err_set(err, CW_E_OOM, "pull.load", "out of memory");
 }

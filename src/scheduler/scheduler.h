@@ -53,8 +53,15 @@ struct host {
     int64_t keep_next_us;             /* the next of them starts then at the earliest */
     int64_t keep_slot_us;             /* the last time that was given to one that had to wait */
     unsigned faults;                  /* in a row: timeouts and refusals of the whole server */
-    struct budget budget;             /* what the profiles of its runs allow in a minute, refreshes included */
     struct host *next;
+};
+
+/* One FHIR base, over all pulls of this process: servers count requests by practice or tenant, of which many can be on one host (eCW). */
+struct tenant {
+    char *base;
+    struct budget budget;             /* what the profiles of its runs allow in a minute, refreshes included */
+    int64_t quiet_until_us;           /* 429: nobody asks before */
+    struct tenant *next;
 };
 
 enum run_phase {
@@ -82,6 +89,7 @@ struct run {
     struct cw_http_header *headers;   /* of the profile, our client id put in */
     size_t header_count;
     struct host *host;
+    struct tenant *tenant;
 
     enum run_phase phase;             /* everything from here under the lock */
     unsigned busy;                    /* items in queues and transfers that point here */
@@ -155,6 +163,7 @@ struct scheduler {
     unsigned run_count;
     struct host *hosts;
     int64_t keep_idle_until_us;       /* nothing was due: nobody looks before; monotonic */
+    struct tenant *tenants;
     unsigned fetching;
     uint64_t bytes;                   /* reserved or held by pages */
 
@@ -173,6 +182,7 @@ void task_item_free(struct task_item *item);
 /* Puts a task back in front of its run's ready list (lock held). */
 void run_give_back(struct run *run, struct task_item *item);
 struct host *host_find(struct scheduler *s, const char *name); /* lock held; NULL out of memory */
+struct tenant *tenant_find(struct scheduler *s, const char *base); /* the same */
 
 /* fetch.c */
 void *fetcher_main(void *scheduler);
