@@ -7,6 +7,7 @@
 #define CW_SANDBOX_HOSPITAL_H
 
 #include "os/config.h"
+#include "sandbox/diary.h"
 #include "sandbox/params.h"
 #include "sandbox/personality.h"
 #include "sandbox/state.h"
@@ -19,6 +20,7 @@ struct hospital {
     const struct cw_config *config;
     struct cw_sbx_store *store;
     struct cw_sbx_state *state;
+    struct cw_sbx_diary *diary;
     struct cw_templates *templates;
     struct cw_signing_key *id_key;      /* RS256, of this installation */
     char operator_hash[32];             /* SHA-256 of the operator's token */
@@ -129,6 +131,8 @@ void personalities_post(struct cw_request *request, struct cw_reply *reply);
 void personalities_get(struct cw_request *request, struct cw_reply *reply);
 void clients_post(struct cw_request *request, struct cw_reply *reply);
 void census_get(struct cw_request *request, struct cw_reply *reply);
+void requests_get(struct cw_request *request, struct cw_reply *reply);
+void requests_delete(struct cw_request *request, struct cw_reply *reply);
 void revocations_post(struct cw_request *request, struct cw_reply *reply);
 
 #endif

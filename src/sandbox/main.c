@@ -72,6 +72,10 @@ static enum cw_code start(struct hospital *hospital, struct cw_err *err)
     if (mkdir(folder, 0700) != 0 && errno != EEXIST) {
         return cw_err_sys(err, CW_E_IO, errno, "sandbox", "the state folder cannot be made");
     }
+    hospital->diary = cw_sbx_diary_new();
+    if (hospital->diary == NULL) {
+        return cw_err_set(err, CW_E_OOM, "sandbox", "out of memory");
+    }
     enum cw_code rc = cw_sbx_state_open(folder, cw_span_cstr(hospital->origin), &hospital->state, err);
     if (rc == CW_OK) {
         rc = cw_sbx_store_open(cw_config_text(config, CW_CONF_SANDBOX_DATA), &hospital->store, err);
@@ -137,6 +141,7 @@ int main(void)
         cw_signing_key_free(hospital->id_key);
         cw_sbx_state_free(hospital->state);
         cw_sbx_store_free(hospital->store);
+        cw_sbx_diary_free(hospital->diary);
     }
     free(hospital);
     cw_config_free(config);

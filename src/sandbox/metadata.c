@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CapabilityStatement. */
 #include "config.h"
-#include "sandbox/hospital.h"
+#include "sandbox/fhir_quirk.h"
 
 #include "base/jsonw.h"
 
@@ -22,7 +22,7 @@ static void interaction(struct cw_jsonw *w, const char *code)
     cw_jsonw_close_object(w);
 }
 
-static void capability_type(struct cw_jsonw *w, const struct cw_sbx_type *type)
+static void capability_type(struct cw_jsonw *w, const struct site *site, const struct cw_sbx_type *type)
 {
     static const char *const kinds[] = { [CW_SBX_TOKEN] = "token", [CW_SBX_DATE] = "date", [CW_SBX_REFERENCE] = "reference" };
     bool searched = (type->flags & CW_SBX_BY_PATIENT) != 0;
@@ -35,12 +35,12 @@ static void capability_type(struct cw_jsonw *w, const struct cw_sbx_type *type)
         interaction(w, "search-type");
     }
     cw_jsonw_close_array(w);
-    if (searched) {
+    if (searched && fhir_quirk_lists_params(site)) {
         cw_jsonw_key(w, "searchParam");
         cw_jsonw_open_array(w);
         search_param(w, "_id", "token");
         search_param(w, "patient", "reference");
-        if ((type->flags & CW_SBX_LAST_UPDATED) != 0) {
+        if ((type->flags & CW_SBX_LAST_UPDATED) != 0 && !site_plays(site, CW_SBX_QUIRK_NO_LAST_UPDATED)) {
             search_param(w, "_lastUpdated", "date");
         }
         for (size_t i = 0; type->params[i].name != NULL; i++) {
@@ -99,7 +99,7 @@ void metadata_get(struct cw_request *request, struct cw_reply *reply)
     cw_jsonw_key_cstr(&w, "name", site->as.software);
     cw_jsonw_key_cstr(&w, "version", PACKAGE_VERSION);
     cw_jsonw_close_object(&w);
-    cw_jsonw_key_cstr(&w, "fhirVersion", "4.0.1");
+    cw_jsonw_key_cstr(&w, "fhirVersion", fhir_quirk_version(site));
     cw_jsonw_key(&w, "format");
     cw_jsonw_open_array(&w);
     cw_jsonw_cstr(&w, "application/fhir+json");
@@ -114,7 +114,9 @@ void metadata_get(struct cw_request *request, struct cw_reply *reply)
     cw_jsonw_key(&w, "resource");
     cw_jsonw_open_array(&w);
     for (size_t i = 0; i < cw_sbx_type_count(); i++) {
-        capability_type(&w, &cw_sbx_types[i]);
+        if (fhir_quirk_lists(site, &cw_sbx_types[i])) {
+            capability_type(&w, site, &cw_sbx_types[i]);
+        }
     }
     cw_jsonw_close_array(&w);
     cw_jsonw_close_object(&w);

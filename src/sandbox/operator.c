@@ -150,6 +150,45 @@ void personalities_get(struct cw_request *request, struct cw_reply *reply)
     cw_reply_json(reply, 200);
 }
 
+/* ---------------------------------------------------------------------------------------------- requests */
+
+/* ?personality=NAME&patient=ID, both optional. */
+void requests_get(struct cw_request *request, struct cw_reply *reply)
+{
+    struct cw_sbx_params params = { .count = 0 };
+    if (!is_operator(request, reply)) {
+        return;
+    }
+    if (cw_sbx_params_parse(cw_request_query_string(request), cw_request_arena(request), &params) != CW_OK) {
+        cw_reply_fault(reply, "invalid_data", NULL, "The query cannot be read.");
+        return;
+    }
+    struct cw_span site = cw_sbx_param(&params, "personality");
+    struct cw_jsonw w;
+    cw_jsonw_init(&w, cw_reply_body(reply));
+    cw_jsonw_open_object(&w);
+    cw_jsonw_key(&w, "requests");
+    cw_sbx_diary_emit(hospital_of(request)->diary, site.ptr == NULL ? CW_SPAN("") : site, cw_sbx_param(&params, "patient"), &w);
+    cw_jsonw_close_object(&w);
+    (void)!cw_jsonw_end(&w);
+    cw_reply_json(reply, 200);
+}
+
+void requests_delete(struct cw_request *request, struct cw_reply *reply)
+{
+    struct cw_sbx_params params = { .count = 0 };
+    if (!is_operator(request, reply)) {
+        return;
+    }
+    if (cw_sbx_params_parse(cw_request_query_string(request), cw_request_arena(request), &params) != CW_OK) {
+        cw_reply_fault(reply, "invalid_data", NULL, "The query cannot be read.");
+        return;
+    }
+    struct cw_span site = cw_sbx_param(&params, "personality");
+    cw_sbx_diary_forget(hospital_of(request)->diary, site.ptr == NULL ? CW_SPAN("") : site);
+    reply_count(reply, "forgotten", 1);
+}
+
 /* ---------------------------------------------------------------------------------------------- the census */
 
 static void census_counts(struct cw_jsonw *w, const struct cw_sbx_chart *chart)

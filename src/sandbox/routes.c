@@ -62,6 +62,10 @@ static const struct cw_route routes[] = {
       .body = CW_BODY_JSON, .doc = "Registers an app." },
     { .name = "operator.revoke", .flags = HOSPITAL_OWN, .method = CW_POST, .path = "/operator/patients/{id}/revoke", .handler = revocations_post,
       .doc = "The patient takes all grants back." },
+    { .name = "operator.requests", .flags = HOSPITAL_OWN, .method = CW_GET, .path = "/operator/requests", .handler = requests_get, ANY,
+      .doc = "What the FHIR side of a personality was asked." },
+    { .name = "operator.requests_forget", .flags = HOSPITAL_OWN, .method = CW_DELETE, .path = "/operator/requests",
+      .handler = requests_delete, ANY, .doc = "Forgets it: another day for what counts by the day." },
     { .name = "operator.census", .flags = HOSPITAL_OWN, .method = CW_GET, .path = "/operator/census", .handler = census_get, ANY,
       .doc = "Each patient's resources by type." },
 };

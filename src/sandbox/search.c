@@ -56,6 +56,14 @@ static enum cw_code take_param(struct cw_sbx_search *search, struct cw_span name
             return wrong(err, CW_E_RANGE, "_count is not a number");
         }
         search->count = count > CW_SBX_COUNT_MAX ? CW_SBX_COUNT_MAX : (size_t)count;
+        search->counted = true;
+        return CW_OK;
+    }
+    if (cw_span_eq_cstr(name, "startIndex")) {
+        if (!cw_span_u64(value, NEXT_NUMBERS_MAX, &count)) {
+            return wrong(err, CW_E_RANGE, "startIndex is not a number");
+        }
+        search->offset = (size_t)count;
         return CW_OK;
     }
     if (cw_span_eq_cstr(name, "_id")) {
@@ -201,6 +209,60 @@ static void add_self_url(const struct cw_sbx_search *search, const struct cw_sbx
     cw_walk_escape(search->query, out);
 }
 
+static bool plays(const struct cw_sbx_page *page, enum cw_sbx_quirk quirk)
+{
+    return cw_sbx_personality_has(page->as, quirk);
+}
+
+/* "https://host" of the base, and how long that is. */
+static size_t origin_length(struct cw_span base)
+{
+    size_t slashes = 0, at = 0;
+    while (at < base.len && (slashes += base.ptr[at] == '/') < 3) {
+        at++;
+    }
+    return at;
+}
+
+/* {base}/Type?…&startIndex=10 */
+static void add_index_url(const struct cw_sbx_search *next, const struct cw_sbx_page *page, struct cw_str *out)
+{
+    struct cw_span query = next->query, one;
+    cw_str_add_span(out, page->base);
+    cw_str_addf(out, "/%s?", next->type->name);
+    bool more;
+    do {
+        more = cw_span_cut(&query, '&', &one);
+        if (!cw_span_starts(one, CW_SPAN("startIndex="))) {
+            cw_walk_escape(one, out);
+            cw_str_add_char(out, '&');
+        }
+    } while (more);
+    cw_str_addf(out, "startIndex=%zu", next->offset);
+}
+
+/* The next link as the personality writes it; `first` is whether this page is at a type and not at the base. */
+static void add_next_url(const struct cw_sbx_search *next, const struct cw_sbx_page *page, bool first, struct cw_str *out)
+{
+    size_t origin = origin_length(page->base);
+    struct cw_span at = page->base;
+    if (cw_sbx_hit(page->faults, CW_SBX_OFF_ORIGIN)) {
+        at = CW_SPAN("https://elsewhere.invalid/pages");
+    } else if (plays(page, CW_SBX_QUIRK_COUNT_50)) {
+        add_index_url(next, page, out);
+        return;
+    } else if (plays(page, CW_SBX_QUIRK_LINKS_RELATIVE)) {
+        at = first ? CW_SPAN("../fhir") : CW_SPAN("fhir");
+    } else if (plays(page, CW_SBX_QUIRK_LINKS_ROOT_RELATIVE)) {
+        at = cw_span_from(page->base, origin);
+    } else if (plays(page, CW_SBX_QUIRK_LINKS_INSIDE)) {
+        at = CW_SPAN("http://app-7.inside:8080/fhir");
+    } else if (plays(page, CW_SBX_QUIRK_LINKS_AT_ROOT)) {
+        at = cw_span_upto(page->base, origin + 1);
+    }
+    add_page_url(next, at, out);
+}
+
 /* Where the next page starts; false when there is none. `past` is the place behind this page, `total` that of the end. */
 static bool next_place(const struct cw_sbx_search *search, const struct cw_sbx_faults *faults, size_t past, size_t total,
                        struct cw_sbx_search *ret_next)
@@ -229,22 +291,71 @@ static void add_links(const struct cw_sbx_search *search, const struct cw_sbx_pa
     cw_str_add_cstr(out, ",\"link\":[{\"relation\":\"self\",\"url\":\"");
     add_self_url(search, page, out);
     cw_str_add_cstr(out, "\"}");
-    if (cw_sbx_hit(page->faults, CW_SBX_LOOP)) {
+    if (plays(page, CW_SBX_QUIRK_LINKS_PREV) && search->page > 0) {
+        struct cw_sbx_search before = *search;
+        before.page--;
+        before.offset = search->offset > search->count ? search->offset - search->count : 0;
+        cw_str_add_cstr(out, ",{\"relation\":\"prev\",\"url\":\"");
+        add_page_url(&before, page->base, out);
+        cw_str_add_cstr(out, "\"}");
+    }
+    if (cw_sbx_hit(page->faults, CW_SBX_LOOP) || plays(page, CW_SBX_QUIRK_LINKS_SELF)) {
         cw_str_add_cstr(out, ",{\"relation\":\"next\",\"url\":\"");
         add_self_url(search, page, out);
         cw_str_add_cstr(out, "\"}");
     } else if (next_place(search, page->faults, past, total, &next)) {
-        bool away = cw_sbx_hit(page->faults, CW_SBX_OFF_ORIGIN);
         cw_str_add_cstr(out, ",{\"relation\":\"next\",\"url\":\"");
-        add_page_url(&next, away ? CW_SPAN("https://elsewhere.invalid/pages") : page->base, out);
+        add_next_url(&next, page, search->page == 0, out);
         cw_str_add_cstr(out, "\"}");
     }
     cw_str_add_char(out, ']');
 }
 
+/* What Epic adds to nearly every answer for a patient. */
+static void add_warning(const struct cw_sbx_page *page, bool found, bool first, struct cw_str *out)
+{
+    if (plays(page, CW_SBX_QUIRK_WARNINGS)) {
+        cw_str_addf(out, "%s{\"resource\":{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"warning\",\"code\":"
+                         "\"processing\",\"details\":{\"coding\":[{\"code\":\"%s\"}]}}]},\"search\":{\"mode\":\"outcome\"}}",
+                    first ? "" : ",", found ? "4119" : "4101");
+    }
+}
+
+/* The last one of the page before once more, as it was a long time ago. */
+static void add_old_version(const struct cw_sbx_page *page, const struct cw_sbx_resource *resource, struct cw_str *out)
+{
+    struct cw_span mark = CW_SPAN("\"lastUpdated\":\""), bytes = resource->bytes;
+    size_t at = cw_span_find_span(bytes, mark);
+    if (!plays(page, CW_SBX_QUIRK_VERSIONS) || at == bytes.len) {
+        return;
+    }
+    CW_AUTO_STR old;
+    cw_str_init(&old, CW_RESPONSE_MAX);
+    cw_str_add_cstr(&old, "{\"language\":\"tlh\",");
+    cw_str_add_span(&old, cw_span_from(cw_span_upto(bytes, at + mark.len), 1));
+    cw_str_add_cstr(&old, "2001-01-01T00:00:00Z");
+    struct cw_span rest = cw_span_from(bytes, at + mark.len);
+    cw_str_add_span(&old, cw_span_from(rest, cw_span_find(rest, '"')));
+    struct cw_sbx_resource before = *resource;
+    before.bytes = cw_str_span(&old);
+    cw_str_add_char(out, ',');
+    add_entry(page, &before, true, out);
+}
+
+size_t cw_sbx_search_total(const struct cw_sbx_search *search, const struct cw_sbx_page *page)
+{
+    size_t count, total = 0;
+    const struct cw_sbx_resource *all = cw_sbx_chart_of_type(page->chart, search->type, &count);
+    for (size_t i = 0; i < count; i++) {
+        total += fits(search, &all[i]) && cw_sbx_scope_allows(page->scopes, &all[i], CW_SBX_SEARCH);
+    }
+    return total;
+}
+
 enum cw_code cw_sbx_search_page(const struct cw_sbx_search *search, const struct cw_sbx_page *page, struct cw_str *out)
 {
     size_t count, total = 0, put = 0;
+    const struct cw_sbx_resource *before = NULL;
     const struct cw_sbx_resource *all = cw_sbx_chart_of_type(page->chart, search->type, &count);
     bool empty = search->count == 0 || (search->page == 0 && cw_sbx_hit(page->faults, CW_SBX_EMPTY_PAGE));
     CW_AUTO_STR entries;
@@ -259,14 +370,19 @@ enum cw_code cw_sbx_search_page(const struct cw_sbx_search *search, const struct
                 add_entry(page, &all[i], false, &entries);
             }
         }
+        before = total + 1 == search->offset ? &all[i] : before;
         total++;
     }
+    if (before != NULL && put > 0) {
+        add_old_version(page, before, &entries);
+    }
+    add_warning(page, put > 0, put == 0, &entries);
     if (cw_str_code(&entries) != CW_OK) {
         return entries.code;
     }
     cw_str_addf(out, "{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"total\":%zu", total);
     add_links(search, page, search->count == 0 ? total : search->offset + put, total, out);
-    if (put > 0) {
+    if (entries.len > 0) {
         cw_str_add_cstr(out, ",\"entry\":[");
         cw_str_add_span(out, cw_str_span(&entries));
         cw_str_add_char(out, ']');

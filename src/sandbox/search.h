@@ -32,6 +32,7 @@ struct cw_sbx_search {
     struct cw_sbx_filter filters[CW_SBX_FILTERS_MAX];
     size_t filter_count;
     size_t count, offset;
+    bool counted;                     /* _count was asked */
     unsigned page;                    /* how many pages came before */
 };
 
@@ -49,7 +50,10 @@ struct cw_sbx_page {
     struct cw_span scopes;
     struct cw_span base;            /* FHIR base URL without slash at its end */
     const struct cw_sbx_faults *faults;
+    const struct cw_sbx_personality *as;
 };
+/* How many resources the search finds in all. */
+size_t cw_sbx_search_total(const struct cw_sbx_search *search, const struct cw_sbx_page *page) CW_NONNULL(1, 2);
 /* Appends the page as a searchset Bundle. */
 enum cw_code cw_sbx_search_page(const struct cw_sbx_search *search, const struct cw_sbx_page *page, struct cw_str *out)
     CW_NONNULL(1, 2, 3) CW_MUST_USE;

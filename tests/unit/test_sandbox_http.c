@@ -85,6 +85,10 @@ static void open_hospital(void)
     snprintf(hospital.other_origin, sizeof(hospital.other_origin), "http://127.0.0.2:8480");
     cw_sha256(CW_SPAN(OPERATOR), hash);
     memcpy(hospital.operator_hash, hash, sizeof(hash));
+    hospital.diary = cw_sbx_diary_new();
+    if (hospital.diary == NULL) {
+        abort();
+    }
     must(cw_sbx_state_open(NULL, CW_SPAN(ORIGIN), &hospital.state, &err), &err);
     must(cw_sbx_store_open(NULL, &hospital.store, &err), &err);
     must(cw_signing_key_make(CW_ALG_RS256, &hospital.id_key, &err), &err);
@@ -116,5 +120,6 @@ void hospital_close(void)
     cw_templates_free(hospital.templates);
     cw_signing_key_free(hospital.id_key);
     cw_sbx_state_free(hospital.state);
+    cw_sbx_diary_free(hospital.diary);
     cw_sbx_store_free(hospital.store);
 }

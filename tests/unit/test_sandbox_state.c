@@ -442,7 +442,8 @@ static struct walk_result walk_search(const struct cw_sbx_chart *chart, const ch
     struct cw_sbx_search search;
     ck_assert_int_eq(cw_sbx_search_parse(cw_sbx_type_find(cw_span_cstr(type)), cw_span_cstr(query), CW_SPAN("p"), arena, &search, NULL),
                      CW_OK);
-    struct cw_sbx_page page = { .chart = chart, .scopes = CW_SPAN("patient/*.rs"), .base = CW_SPAN("http://h/fhir"), .faults = &faults };
+    struct cw_sbx_page page = { .chart = chart, .scopes = CW_SPAN("patient/*.rs"), .base = CW_SPAN("http://h/fhir"), .faults = &faults,
+                                .as = &cw_sbx_plain };
     while (result.pages < 200) {
         json_error_t error;
         CW_AUTO_STR out;
