@@ -6,13 +6,14 @@ import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { after, run } from './lib/runner.mjs';
 import { freePort, ROOT, Stack, TEST_DIR } from './lib/stack.mjs';
-import { transactionBundle, ndjson } from './lib/input.mjs';
+import { transactionBundle, ndjson, quirkCharts } from './lib/input.mjs';
 
 // Real input for the sandbox hospital: our own, and Synthea's where the shared folder is there.
 const data = path.join(TEST_DIR, 'sandbox-data');
 mkdirSync(data, { recursive: true });
 writeFileSync(path.join(data, 'own-transaction.json'), transactionBundle());
 writeFileSync(path.join(data, 'own-bulk.ndjson'), ndjson());
+writeFileSync(path.join(data, 'own-quirks.ndjson'), quirkCharts());
 const synthea = path.resolve(process.env.ROOT ?? '.', '../shared/data/synthea/synthea-60-patients.tar.zst');
 if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', data, '--strip-components=2', '--wildcards', 'R4/SYNTHEA/0*.json']);
 
@@ -31,7 +32,7 @@ await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `12
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
 stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
 
-for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'quirks_auth', 'again', 'diagnose', 'vault', 'canary']) {
+for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'quirks_auth', 'quirks_fhir', 'again', 'diagnose', 'vault', 'canary']) {
   const { default: add } = await import(`./${suite}.mjs`);
   add(stack, { fhirPort, portalPort, evilPort, murderPort });
 }

@@ -26,3 +26,62 @@ export function ndjson() {
   }
   return lines.map((line) => JSON.stringify(line)).join('\n');
 }
+
+// Two small charts that have what the quirks of vendors hang on: categories, documents of every kind, odd ids, masked entries.
+export function quirkCharts() {
+  const subject = { reference: 'Patient/quirk-1' };
+  const coded = (code, system) => [{ coding: [{ ...(system ? { system } : {}), code }] }];
+  const observation = (i, category, more = {}) => ({ resourceType: 'Observation', id: `q-obs-${i}`, meta: { lastUpdated: `2024-03-01T10:00:${String(i % 60).padStart(2, '0')}Z` },
+    status: 'final', category: coded(category), code: { text: `Measured ${i}` }, subject, valueQuantity: { value: i + 0.25 }, ...more });
+  const attachment = (id, contentType) => ({ attachment: { contentType, url: `Binary/${id}` } });
+  const document = (id, content) => ({ resourceType: 'DocumentReference', id, status: 'current', type: { text: 'Note' }, category: coded('clinical-note'), subject, content });
+  const binary = (id, contentType, text) => ({ resourceType: 'Binary', id, contentType, securityContext: subject, data: Buffer.from(text).toString('base64') });
+  const lines = [
+    { resourceType: 'Patient', id: 'quirk-1', name: [{ family: 'Quirk', given: ['Quinn'] }], birthDate: '1980-08-08' },
+    { resourceType: 'Coverage', id: 'q-coverage', status: 'active', beneficiary: subject, payor: [{ display: 'Payer' }] },
+    { resourceType: 'AllergyIntolerance', id: 'q-allergy', patient: subject, code: { text: 'Pollen' } },
+    ...['problem-list-item', 'encounter-diagnosis', 'health-concern'].map((c, i) => ({ resourceType: 'Condition', id: `q-condition-${i}`, category: coded(c), subject, code: { text: c } })),
+    { resourceType: 'MedicationRequest', id: 'q-order', status: 'active', intent: 'order', subject, medicationCodeableConcept: { text: 'A' } },
+    { resourceType: 'MedicationRequest', id: 'q-plan', status: 'active', intent: 'plan', subject, medicationCodeableConcept: { text: 'B' } },
+    { resourceType: 'Immunization', id: 'q-immunization', status: 'completed', patient: subject, vaccineCode: { text: 'Flu' } },
+    document('q-doc-several', [attachment('XR-1', 'application/pdf'), attachment('XML-1', 'application/xml')]),
+    document('q-doc-text', [attachment('q-note-1', 'text/plain')]),
+    document('q-doc-more', [attachment('q-note-2', 'text/plain')]),
+    document('q-doc-inline', [{ attachment: { contentType: 'text/plain', data: Buffer.from('inside').toString('base64') } }]),
+    binary('XR-1', 'application/pdf', '%PDF-1.4 none'), binary('XML-1', 'application/xml', '<a/>'),
+    binary('q-note-1', 'text/plain', 'first'), binary('q-note-2', 'text/plain', 'second'),
+    ...Array.from({ length: 60 }, (_, i) => observation(i, 'laboratory')),
+    observation(60, 'vital-signs'), observation(61, 'social-history'),
+    // As Oracle masks what was entered in error: what must be there is not.
+    { resourceType: 'Observation', id: 'q-obs-masked', status: 'entered-in-error', category: coded('laboratory'), subject,
+      _code: { extension: [{ url: 'http://hl7.org/fhir/StructureDefinition/data-absent-reason', valueCode: 'masked' }] } },
+    { resourceType: 'DiagnosticReport', id: 'q-report', status: 'final', category: coded('LAB'), code: { text: 'Panel' }, subject, result: [{ reference: 'Observation/q-obs-1' }] },
+    { resourceType: 'Encounter', id: 'q-encounter', status: 'finished', class: { code: 'AMB' }, subject, episodeOfCare: [{ reference: 'EpisodeOfCare/q-episode' }] },
+    { resourceType: 'EpisodeOfCare', id: 'q-episode', status: 'active', patient: subject },
+    { resourceType: 'Procedure', id: 'q-procedure', status: 'completed', code: { text: 'Cast' }, subject },
+    { resourceType: 'CarePlan', id: 'q-careplan', status: 'active', intent: 'plan', subject,
+      category: [{ coding: [{ code: 'assess-plan' }, { system: 'http://snomed.info/sct', code: '734163000' }] }] },
+    { resourceType: 'CareTeam', id: 'q-team', status: 'active', subject },
+    { resourceType: 'Goal', id: 'q-goal', lifecycleStatus: 'active', description: { text: 'Walk' }, subject },
+    { resourceType: 'Device', id: 'q-device', status: 'active', patient: subject },
+    { resourceType: 'FamilyMemberHistory', id: 'q-family', status: 'completed', patient: subject, relationship: { text: 'father' } },
+    { resourceType: 'ServiceRequest', id: 'q-service', status: 'active', intent: 'order', subject },
+    { resourceType: 'MedicationDispense', id: 'q-dispense', status: 'completed', subject, medicationCodeableConcept: { text: 'A' } },
+    ...blueButtonChart(),
+  ];
+  return lines.map((line) => JSON.stringify(line)).join('\n');
+}
+
+// Claims as CMS writes them: opaque negative ids, contained and logical references, no Practitioner to read.
+function blueButtonChart() {
+  const patient = { reference: 'Patient/-20140000008325' };
+  const claim = (i) => ({ resourceType: 'ExplanationOfBenefit', id: `carrier--${10000 + i}`, status: 'active', use: 'claim', patient,
+    contained: [{ resourceType: 'Organization', id: 'provider-org', name: 'Clinic' }], provider: { reference: '#provider-org' },
+    careTeam: [{ sequence: 1, provider: { identifier: { system: 'http://hl7.org/fhir/sid/us-npi', value: '999999999999' } } }],
+    insurance: [{ focal: true, coverage: { reference: 'Coverage/part-a--20140000008325' } }], total: [{ amount: { value: 120.5 } }] });
+  return [
+    { resourceType: 'Patient', id: '-20140000008325', name: [{ family: 'Bluebutton', given: ['Bea'] }], birthDate: '1941-01-01' },
+    { resourceType: 'Coverage', id: 'part-a--20140000008325', status: 'active', beneficiary: patient },
+    ...Array.from({ length: 23 }, (_, i) => claim(i)),
+  ];
+}
