@@ -214,5 +214,5 @@ int main(int argc, char **argv)
 {
     (void)argc;
     cw_test_db_need(argv);
-    return cw_check_main((Suite *[]){ lg_deletion_suite(), lg_sealed_suite(), NULL });
+    return cw_check_main((Suite *[]){ lg_deletion_suite(), lg_sealed_suite(), lg_wiped_suite(), NULL });
 }

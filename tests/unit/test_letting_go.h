@@ -49,5 +49,6 @@ void lg_teardown(void);
 
 Suite *lg_deletion_suite(void);
 Suite *lg_sealed_suite(void);
+Suite *lg_wiped_suite(void);
 
 #endif
