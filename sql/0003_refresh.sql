@@ -32,9 +32,6 @@ UPDATE token_grant SET
 ALTER TABLE connection ADD COLUMN IF NOT EXISTS trouble_told_at DATETIME(3) NULL;
 UPDATE connection SET trouble_told_at = failure_at WHERE status = 4 AND trouble_told_at IS NULL;
 
--- A token endpoint that is gone or speaks HTML: the endpoint's discovery should be read again.
-ALTER TABLE endpoint ADD COLUMN IF NOT EXISTS rediscover_at DATETIME(3) NULL;
-
 -- A registration whose client was rejected. No row: it is in use.
 CREATE TABLE IF NOT EXISTS registration_breaker (
   registration        BINARY(16) NOT NULL PRIMARY KEY,

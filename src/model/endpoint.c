@@ -95,12 +95,6 @@ static const struct cw_query q_outdate = {
     .params = "bb",
     .columns = "",
 };
-static const struct cw_query q_ask_discovery = {
-    .name = "endpoint.ask_discovery",
-    .sql = "UPDATE endpoint SET rediscover_at = COALESCE(rediscover_at, ?) WHERE id = ?",
-    .params = "tb",
-    .columns = "",
-};
 static const struct cw_query q_quiet = {
     .name = "endpoint.quiet",
     .sql = "UPDATE endpoint SET retry_after = GREATEST(COALESCE(retry_after, ?), ?) WHERE id = ?",
@@ -415,9 +409,4 @@ enum cw_code cw_endpoint_set_quiet(struct cw_model *m, struct cw_endpoint_id id,
 {
     struct cw_value until = cw_v_time(until_us);
     return update(m, &q_quiet, (const struct cw_value[]){ until, until, cw_v_id(&id.ulid) }, err);
-}
-
-enum cw_code cw_endpoint_ask_discovery(struct cw_model *m, struct cw_endpoint_id id, struct cw_err *err)
-{
-    return update(m, &q_ask_discovery, (const struct cw_value[]){ cw_v_time(cw_now_us()), cw_v_id(&id.ulid) }, err);
 }

@@ -101,8 +101,6 @@ enum cw_code cw_endpoint_store_capability(struct cw_model *m, struct cw_endpoint
 /* `source approve`: the held discovery becomes the one in use. CW_E_STATE when none is held. */
 enum cw_code cw_endpoint_approve(struct cw_model *m, const struct cw_actor *actor, struct cw_endpoint_id id,
                                  struct cw_err *err) CW_MUST_USE;
-/* Its token endpoint is gone or speaks HTML: its discovery should be read again before the next authorization. */
-enum cw_code cw_endpoint_ask_discovery(struct cw_model *m, struct cw_endpoint_id id, struct cw_err *err) CW_MUST_USE;
 enum cw_code cw_endpoint_set_quiet(struct cw_model *m, struct cw_endpoint_id id, int64_t until_us, struct cw_err *err)
     CW_MUST_USE;
 

@@ -227,7 +227,7 @@ static void doubt_endpoint(struct refreshing *r, int status)
 {
     struct cw_err fault = { 0 };
     bool gone = status == 404 || status == 405 || (status >= 200 && status <= 299);
-    if (gone && cw_endpoint_ask_discovery(r->by->model, r->connection.endpoint, &fault) != CW_OK &&
+    if (gone && cw_endpoint_distrust(r->by->model, r->connection.endpoint, &fault) != CW_OK &&
         fault.code != CW_E_NOT_FOUND) {
         tell(r, CW_RENEWAL_NOT_WRITTEN, &fault);
     }

@@ -387,11 +387,11 @@ START_TEST(a_gone_endpoint_is_to_be_discovered_again)
     static const struct script_answer script[] = { { .status = 404, .type = "text/html", .body = "<p>gone</p>" } };
     char access[32];
     begin_with(script, 1, (struct refresh_start){ 0 });
-    cw_test_db_sql(&refresh_test, "INSERT INTO endpoint (id, environment, url, url_hash, created_at)"
-                                  " SELECT endpoint, 1, HEX(id), SUBSTRING(SHA2(id, 256), 1, 32), created_at FROM connection"
+    cw_test_db_sql(&refresh_test, "INSERT INTO endpoint (id, environment, url, url_hash, created_at, discovery_until)"
+                                  " SELECT endpoint, 1, HEX(id), SUBSTRING(SHA2(id, 256), 1, 32), created_at, '2040-01-01' FROM connection"
                                   " ORDER BY created_at DESC, id DESC LIMIT 1");
     ck_assert_int_eq(renew((struct cw_renewal){ 0 }, access), CW_E_UPSTREAM);
-    ck_assert_int_eq(refresh_number("(SELECT rediscover_at IS NOT NULL FROM endpoint e WHERE e.id = c.endpoint)"), 1);
+    ck_assert_int_eq(refresh_number("(SELECT discovery_until IS NULL FROM endpoint e WHERE e.id = c.endpoint)"), 1);
     ck_assert_int_eq(refresh_number("c.status"), CW_CONNECTION_ACTIVE);
 }
 END_TEST
