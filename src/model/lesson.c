@@ -4,27 +4,34 @@
 
 #include "model/lesson.h"
 
+#include "base/time.h"
 #include "model/audit.h"
 #include "os/sys.h"
 
 #define SCOPE_STEPS_END (CW_SCOPE_STEP_LAST + 1u)
 #define AUD_STEPS_END 2u
 
+/* What has worked lately is not doubted: any browser can bring its own state back with any error, and must not teach others by it. */
 static const struct cw_query q_refused = {
     .name = "lesson.refused",
     .sql = "INSERT INTO endpoint_lesson (endpoint, registration, scope_step, aud_step, software, learnt_at)"
            " SELECT id, ?, ?, ?, software, ? FROM endpoint WHERE id = ?"
-           " ON DUPLICATE KEY UPDATE scope_step = GREATEST(scope_step, VALUES(scope_step)),"
-           " aud_step = GREATEST(aud_step, VALUES(aud_step)), worked_at = NULL, learnt_at = VALUES(learnt_at)",
-    .params = "biitb",
+           " ON DUPLICATE KEY UPDATE"
+           " scope_step = IF(worked_at > ?, scope_step, GREATEST(scope_step, VALUES(scope_step))),"
+           " aud_step = IF(worked_at > ?, aud_step, GREATEST(aud_step, VALUES(aud_step))),"
+           " learnt_at = IF(worked_at > ?, learnt_at, VALUES(learnt_at)),"
+           " worked_at = IF(worked_at > ?, worked_at, NULL)",
+    .params = "biitbtttt",
     .columns = "",
 };
-/* Only where something was learnt before; the last aud step stays, since toggling was no help. */
+/* The last aud step stays, since toggling was no help. The time moves by the hour, so that a busy endpoint's row is seldom written. */
 static const struct cw_query q_worked = {
     .name = "lesson.worked",
-    .sql = "UPDATE endpoint_lesson SET scope_step = ?, aud_step = IF(aud_step = 2, 2, ?), worked_at = ?"
-           " WHERE endpoint = ? AND registration = ?",
-    .params = "iitbb",
+    .sql = "INSERT INTO endpoint_lesson (endpoint, registration, scope_step, aud_step, worked_at, software, learnt_at)"
+           " SELECT id, ?, ?, ?, ?, software, ? FROM endpoint WHERE id = ?"
+           " ON DUPLICATE KEY UPDATE scope_step = VALUES(scope_step), aud_step = IF(aud_step = 2, 2, VALUES(aud_step)),"
+           " worked_at = IF(worked_at > ?, worked_at, VALUES(worked_at))",
+    .params = "biittbt",
     .columns = "",
 };
 static const struct cw_query q_next = {
@@ -70,10 +77,11 @@ enum cw_code cw_endpoint_learn(struct cw_model *m, const struct cw_endpoint_try 
 {
     unsigned scope = tried->scope_step > CW_SCOPE_STEP_LAST ? 0 : tried->scope_step;
     unsigned aud = tried->aud_toggled ? 1 : 0;
-    struct cw_value now = cw_v_time(cw_now_us());
+    int64_t now_us = cw_now_us();
+    const struct cw_value now = cw_v_time(now_us);
     if (lesson == CW_LESSON_WORKED) {
-        const struct cw_value values[] = { cw_v_int(scope), cw_v_int(aud), now, cw_v_id(&tried->endpoint.ulid),
-                                           cw_v_id(&tried->registration.ulid) };
+        const struct cw_value values[] = { cw_v_id(&tried->registration.ulid), cw_v_int(scope), cw_v_int(aud), now, now,
+                                           cw_v_id(&tried->endpoint.ulid), cw_v_time(now_us - CW_HOUR_US) };
         return execute(m, &q_worked, values, err);
     }
     scope += lesson == CW_LESSON_SCOPE_REFUSED ? 1 : 0;
@@ -81,8 +89,9 @@ enum cw_code cw_endpoint_learn(struct cw_model *m, const struct cw_endpoint_try 
         scope = CW_SCOPE_STEP_DIALECT;
     }
     aud += lesson == CW_LESSON_AUD_REFUSED ? 1 : 0;
+    const struct cw_value trusted = cw_v_time(now_us - CW_LESSON_TRUST_US);
     const struct cw_value values[] = { cw_v_id(&tried->registration.ulid), cw_v_int(scope), cw_v_int(aud), now,
-                                       cw_v_id(&tried->endpoint.ulid) };
+                                       cw_v_id(&tried->endpoint.ulid), trusted, trusted, trusted, trusted };
     return execute(m, &q_refused, values, err);
 }
 

@@ -8,7 +8,12 @@
 #ifndef CW_MODEL_LESSON_H
 #define CW_MODEL_LESSON_H
 
+#include "base/time.h"
 #include "model/source.h"
+
+/* For so long after a success no refusal teaches anything: it comes from a browser, which may bring what it likes. An endpoint that has
+ * really changed shows another software version, and its lessons are dropped; one that does not is learnt anew after this time. */
+#define CW_LESSON_TRUST_US (3 * CW_DAY_US)
 
 #define CW_SCOPE_STEP_DIALECT 2u
 #define CW_SCOPE_STEP_LAST 4u /* 1 wild card or not, 2 the other dialect, 3 no fhirUser, 4 no offline_access either */

@@ -201,8 +201,6 @@ START_TEST(what_worked_is_kept_until_the_software_changes)
     struct cw_endpoint_id id = fresh_source().endpoint;
     store_software(id, "{\"software\":{\"name\":\"X\",\"version\":\"1\"}}");
     struct cw_endpoint_try tried = new_try(id);
-    OK(cw_endpoint_learn(&m, &tried, CW_LESSON_WORKED, &err)); /* as usual: nothing to remember */
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM endpoint_lesson WHERE software = 'X 1'"), 0);
     OK(cw_endpoint_learn(&m, &tried, CW_LESSON_SCOPE_REFUSED, &err));
     OK(cw_endpoint_learn(&m, &tried, CW_LESSON_AUD_REFUSED, &err));
     struct cw_endpoint_try learnt = next_of(&tried);
@@ -219,6 +217,24 @@ START_TEST(what_worked_is_kept_until_the_software_changes)
     ck_assert_uint_eq(next_of(&tried).scope_step, 1);
     store_software(id, "{\"software\":{\"name\":\"X\",\"version\":\"2\"}}");
     ck_assert_uint_eq(next_of(&tried).scope_step, 0);
+}
+END_TEST
+
+/* A browser brings back what it likes: while a request works for others, its refusals change nothing for them. */
+START_TEST(a_refusal_teaches_nothing_while_others_get_through)
+{
+    struct cw_endpoint_try usual = new_try(fresh_source().endpoint);
+    OK(cw_endpoint_learn(&m, &usual, CW_LESSON_WORKED, &err));
+    struct cw_endpoint_try tried = usual;
+    for (int repeat = 0; repeat < 6; repeat++) {
+        OK(cw_endpoint_learn(&m, &tried, repeat % 2 == 0 ? CW_LESSON_SCOPE_REFUSED : CW_LESSON_NOTHING_GRANTED, &err));
+        OK(cw_endpoint_learn(&m, &tried, CW_LESSON_AUD_REFUSED, &err));
+        tried = next_of(&usual);
+        ck_assert(tried.scope_step == 0 && !tried.aud_toggled);
+    }
+    cw_test_db_sql(&test, "UPDATE endpoint_lesson SET worked_at = worked_at - INTERVAL 73 HOUR");
+    OK(cw_endpoint_learn(&m, &usual, CW_LESSON_SCOPE_REFUSED, &err)); /* nobody has got through for days */
+    ck_assert_uint_eq(next_of(&usual).scope_step, 1);
 }
 END_TEST
 
@@ -248,6 +264,7 @@ static Suite *endpoint_suite(void)
     tcase_add_test(tcase, rules_2_2_the_slash_is_toggled_once);
     tcase_add_test(tcase, quirk28_nothing_granted);
     tcase_add_test(tcase, what_worked_is_kept_until_the_software_changes);
+    tcase_add_test(tcase, a_refusal_teaches_nothing_while_others_get_through);
     tcase_add_test(tcase, the_operator_makes_it_forget);
     suite_add_tcase(suite, tcase);
     return suite;
