@@ -220,19 +220,26 @@ enum cw_code cw_refresh_not_offered(struct cw_model *m, const struct cw_actor *a
     return refresh_run(&work, not_offered_tx, err);
 }
 
+struct take_back {
+    const struct cw_value *params;
+    uint64_t affected;
+};
+
+static enum cw_code take_back_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct take_back *work = arg;
+    return cw_db_exec(db, &q_take_back, work->params, &work->affected, err);
+}
+
 enum cw_code cw_refresh_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err)
 {
     struct cw_span name = cw_span_cstr(owner);
     struct cw_span family = cw_span_upto(name, cw_span_find(name, '/') + 1);
     struct cw_value until = cw_v_time(cw_now_us() + grant_lost_pause_us());
     struct cw_value params[] = { until, until, cw_v_int((int64_t)family.len), cw_v_bytes(family), cw_v_bytes(name) };
-    struct cw_db *db;
-    uint64_t affected = 0;
-    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
-    if (rc == CW_OK) {
-        rc = cw_db_exec(db, &q_take_back, params, &affected, err);
-        cw_db_put(db);
-    }
-    *ret_count = (unsigned)affected;
+    struct take_back work = { .params = params };
+    /* It reads many rows that refreshers lock one by one: a deadlock is no rarity, and the helper runs it again. */
+    enum cw_code rc = cw_tx_pool(m->pool, take_back_tx, &work, err);
+    *ret_count = (unsigned)work.affected;
     return rc;
 }

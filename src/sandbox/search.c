@@ -211,7 +211,7 @@ static void add_self_url(const struct cw_sbx_search *search, const struct cw_sbx
 
 static bool plays(const struct cw_sbx_page *page, enum cw_sbx_quirk quirk)
 {
-    return cw_sbx_personality_has(page->as, quirk);
+    return page->as != NULL && cw_sbx_personality_has(page->as, quirk);
 }
 
 /* "https://host" of the base, and how long that is. */
