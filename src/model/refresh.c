@@ -176,6 +176,18 @@ enum cw_code cw_refresh_begin(struct cw_model *m, const struct cw_refresh_ask *a
     return CW_OK;
 }
 
+static enum cw_code held_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    const struct cw_value *row;
+    return refresh_hold(arg, db, &row, err);
+}
+
+enum cw_code cw_refresh_held(struct cw_model *m, const struct cw_refresh_lease *lease, struct cw_err *err)
+{
+    struct refresh_work work = { .m = m, .lease = lease };
+    return refresh_run(&work, held_tx, err);
+}
+
 /* ---------------------------------------------------------------------------------------------- committing */
 
 /* Whether an answer of this lease is in already. */

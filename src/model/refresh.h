@@ -31,6 +31,11 @@ struct cw_refresh_ask {
 enum cw_code cw_refresh_begin(struct cw_model *m, const struct cw_refresh_ask *ask, struct cw_refresh_lease *ret_lease,
                               struct cw_grant *ret_grant, struct cw_err *err) CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
 
+/* Between lease and request, once it has been read whom to ask: what was read belongs to the lease's tokens, unless a sign-in or an end came between.
+ * CW_E_CONFLICT: one did, the grant has another version or fence by now or is gone; nothing may be sent. */
+enum cw_code cw_refresh_held(struct cw_model *m, const struct cw_refresh_lease *lease, struct cw_err *err)
+    CW_NONNULL(1, 2) CW_MUST_USE;
+
 struct cw_refreshed {
     struct cw_span access_token, refresh_token;  /* refresh absent: keep the old one (RFC 6749 section 6) */
     bool rotated;                                /* the refresh token is another than the one that was sent */

@@ -320,8 +320,8 @@ static enum cw_token_outcome send(struct refreshing *r, const struct cw_smart_cl
     return outcome;
 }
 
-/* The connection as it is now: the patient may have signed in again since the pull began, at another endpoint or under
- * another registration, and a token goes only where it came from. */
+/* The connection as it is now: the patient may have signed in again since the pull began, at another endpoint or under another
+ * registration, and a token goes only where it came from. So the last look is at the lease: CW_E_CONFLICT, it is no longer ours. */
 static enum cw_code open_party(struct refreshing *r, struct cw_smart_identity *identity, struct cw_err *err)
 {
     enum cw_code rc = cw_connection_get(r->by->model, r->wish->connection, r->arena, &r->connection, err);
@@ -340,7 +340,7 @@ static enum cw_code open_party(struct refreshing *r, struct cw_smart_identity *i
     if (rc == CW_OK && r->grant.dynamic && r->grant.refresh.len == 0) {
         rc = cw_dynamic_client_get(r->by->model, r->wish->connection, r->arena, &r->dynamic, err);
     }
-    return rc;
+    return rc == CW_OK ? cw_refresh_held(r->by->model, &r->lease, err) : rc;
 }
 
 /* With the lease held: asks the server and keeps what came. */
@@ -348,6 +348,9 @@ static enum cw_code ask(struct refreshing *r, struct cw_err *err)
 {
     CW_AUTO_IDENTITY identity = { 0 };
     enum cw_code rc = open_party(r, &identity, err);
+    if (rc == CW_E_CONFLICT) {
+        return rc; /* nothing to give back */
+    }
     if (rc != CW_OK) {
         struct cw_refresh_fault fault = { .ours = true };
         (void)give_up(r, &fault, rc, "our client could not be opened", NULL);

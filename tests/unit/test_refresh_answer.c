@@ -238,6 +238,27 @@ START_TEST(a_key_moved_to_another_row)
 }
 END_TEST
 
+/* As soon as the lease is committed the patient has signed in again, and the connection names another endpoint. */
+START_TEST(an_old_token_never_goes_to_a_new_endpoint)
+{
+    static const struct script_answer script[] = { { .keep = true, .body = NEW_TOKENS("2") } };
+    char access[32];
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    cw_test_db_sql(&refresh_test,
+                   "CREATE OR REPLACE TRIGGER signed_in_again BEFORE UPDATE ON token_grant FOR EACH ROW BEGIN"
+                   " SET NEW.version = OLD.version + 1, NEW.fence = NEW.fence + 1, NEW.expires_at = '2040-01-01',"
+                   " NEW.lease_owner = NULL, NEW.lease_until = NULL, NEW.refresh_started_at = NULL, NEW.refresh_tries = 0;"
+                   " UPDATE connection SET pinned = REPLACE(pinned, '/token', '/elsewhere') WHERE id = NEW.connection; END");
+    enum cw_code rc = renew((struct cw_renewal){ 0 }, access);
+    cw_test_db_sql(&refresh_test, "DROP TRIGGER signed_in_again");
+    ck_assert_uint_eq(script_server_count(server), 0);
+    ck_assert_int_eq(refresh_number("g.version"), 2);
+    ck_assert_msg(rc == CW_OK, "%s", cw_code_name(rc)); /* looked at again: the new sign-in's token is good */
+    ck_assert_str_eq(access, "access-1");
+    ck_assert_uint_eq(refresh_notes[CW_RENEWAL_NOT_WRITTEN], 0);
+}
+END_TEST
+
 START_TEST(a_changed_patient_has_a_code_of_its_own)
 {
     static const struct script_answer script[] = { { .body = "{\"access_token\":\"a\",\"patient\":\"somebody-else\"}" } };
@@ -561,6 +582,7 @@ Suite *refresh_answer_suite(void)
     tcase_add_test(t, a_key_moved_to_another_row);
     tcase_add_test(t, new_tokens_are_kept);
     tcase_add_loop_test(t, every_answer_has_its_consequence, 0, (int)CW_ARRAY_LEN(rows));
+    tcase_add_test(t, an_old_token_never_goes_to_a_new_endpoint);
     tcase_add_test(t, a_changed_patient_has_a_code_of_its_own);
     tcase_add_test(t, a_lost_answer_is_asked_once_more);
     tcase_add_test(t, a_lost_answer_and_a_refusal_are_a_lost_rotation);
