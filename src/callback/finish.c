@@ -9,6 +9,7 @@
 #include "callback/callback.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/limits.h"
 #include "base/time.h"
@@ -29,7 +30,7 @@ struct run {
     struct cw_callback *app;
     const struct cw_callback_input *input;
     struct cw_arena *arena;        /* of the request */
-    struct cw_attempt attempt;     /* with verifier and nonce, in an arena of its own */
+    struct cw_attempt attempt;     /* with verifier and nonce, which are wiped at the end */
     struct cw_actor actor;
     char session[CW_ID_TEXT_MAX];  /* the actor's name */
     struct cw_pinned pinned;
@@ -80,16 +81,6 @@ bool cw_callback_issuer_fits(bool announced, const char *issuer, struct cw_span 
         return !announced;
     }
     return (!announced && issuer[0] == '\0') || cw_span_eq_cstr(iss, issuer);
-}
-
-/* The state is bound to the registration in its path: signed ones by aud, opaque ones by the redirect URI in the row. */
-static bool came_to_its_own_path(const struct run *run)
-{
-    CW_AUTO_STR expected;
-    cw_str_init(&expected, CW_URL_MAX);
-    (void)cw_str_addf(&expected, "%s/callback/", run->app->origin);
-    (void)cw_str_add_span(&expected, run->input->slug);
-    return cw_str_code(&expected) == CW_OK && cw_span_eq(run->attempt.redirect_uri, cw_str_span(&expected));
 }
 
 /* Their words for the operator: "error: description", cut to what is kept. */
@@ -175,36 +166,43 @@ static void end_failed(struct run *run, const char *failure, struct cw_span word
     ret->failure = failure;
 }
 
-static enum cw_callback_end find_and_consume(struct run *run, struct cw_arena *secrets, struct cw_callback_outcome *ret)
+/* The attempt that the answer belongs to, by a state that our key signed. The state is bound to the registration in its path: signed ones by aud, opaque ones
+ * by the redirect URI in the row. */
+static enum cw_code consume(struct run *run, struct cw_str *redirect_uri)
 {
-    struct cw_vault *vault = run->app->model.vault;
+    const struct cw_callback_input *input = run->input;
     struct cw_model *m = &run->app->model;
     struct cw_state_token token;
     CW_AUTO_STR slug;
     cw_str_init(&slug, 64);
-    (void)cw_str_add_span(&slug, run->input->slug);
-    if (run->input->state.len == 0 || cw_str_code(&slug) != CW_OK) {
-        return CW_CALLBACK_NO_STATE;
+    (void)cw_str_add_span(&slug, input->slug);
+    (void)cw_str_addf(redirect_uri, "%s/callback/", run->app->origin);
+    (void)cw_str_add_span(redirect_uri, input->slug);
+    if (input->state.len == 0 || cw_str_code(&slug) != CW_OK || cw_str_code(redirect_uri) != CW_OK) {
+        return CW_E_NOT_FOUND;
     }
-    enum cw_code rc = cw_state_read(vault, cw_str_cstr(&slug), run->input->state, cw_now_us(), &token, run->err);
-    if (rc != CW_OK && rc != CW_E_EXPIRED) {
-        return rc == CW_E_OOM ? CW_CALLBACK_FAULT : CW_CALLBACK_NO_STATE;
+    enum cw_code rc = cw_state_read(m->vault, cw_str_cstr(&slug), input->state, cw_now_us(), &token, run->err);
+    if (rc != CW_OK && rc != CW_E_EXPIRED) { /* when it ends, the row says */
+        return rc == CW_E_OOM ? CW_E_OOM : CW_E_NOT_FOUND;
     }
-    rc = cw_attempt_by_state(m, token.jti_hash, run->arena, &run->attempt, run->err);
-    if (rc != CW_OK) {
-        return rc == CW_E_NOT_FOUND ? CW_CALLBACK_NO_STATE : CW_CALLBACK_FAULT;
-    }
-    if (!came_to_its_own_path(run)) {
-        return CW_CALLBACK_NO_STATE;
-    }
+    struct cw_attempt_return answer = { .redirect_uri = cw_str_span(redirect_uri), .browser = input->browser };
+    memcpy(answer.state_hash, token.jti_hash, sizeof answer.state_hash);
+    return cw_attempt_consume(m, &answer, run->arena, &run->attempt, run->err);
+}
+
+static enum cw_callback_end find_and_consume(struct run *run, struct cw_callback_outcome *ret)
+{
+    CW_AUTO_STR redirect_uri;
+    cw_str_init(&redirect_uri, CW_URL_MAX);
+    enum cw_code rc = consume(run, &redirect_uri);
     cw_id_emit(CW_PREFIX_SESSION, run->attempt.session.ulid, run->session);
     ret->attempt = run->attempt;
-    rc = cw_attempt_consume(m, token.jti_hash, run->input->browser, secrets, &run->attempt, run->err);
+    ret->attempt.verifier = ret->attempt.nonce = (struct cw_span){ NULL, 0 };
     switch ((int)rc) {
     case CW_OK:
         return CW_CALLBACK_CONNECTED;
     case CW_E_DENIED:
-        if (ret->attempt.status != CW_ATTEMPT_STARTED) {
+        if (run->attempt.status != CW_ATTEMPT_STARTED) {
             return CW_CALLBACK_FOREIGN_BROWSER; /* a copied state must not end what the right browser has begun */
         }
         end_failed(run, CW_FAIL_BROWSER_MISMATCH, (struct cw_span){ NULL, 0 }, ret);
@@ -372,7 +370,6 @@ static void wipe_text(struct cw_span text)
 void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input *input, const char *request_id,
                         struct cw_arena *arena, struct cw_callback_outcome *ret, struct cw_err *err)
 {
-    struct cw_arena *secrets = cw_arena_new(1u << 20);
     struct run run = {
         .app = app,
         .input = input,
@@ -386,11 +383,7 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
     cw_callback_found_init(&run.found);
     cw_registered_init(&run.registered);
     *ret = (struct cw_callback_outcome){ .end = CW_CALLBACK_FAULT };
-    if (secrets == NULL) {
-        (void)cw_err_set(err, CW_E_OOM, "callback", "out of memory");
-    } else {
-        ret->end = find_and_consume(&run, secrets, ret);
-    }
+    ret->end = find_and_consume(&run, ret);
     if (ret->end == CW_CALLBACK_CONNECTED) {
         go(&run, ret);
     }
@@ -403,5 +396,4 @@ void cw_callback_finish(struct cw_callback *app, const struct cw_callback_input 
     cw_registered_release(&run.registered);
     wipe_text(run.attempt.verifier);
     wipe_text(run.attempt.nonce);
-    cw_arena_free(secrets);
 }

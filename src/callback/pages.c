@@ -16,28 +16,32 @@ static struct cw_callback *app_of(const struct cw_request *request)
 
 /* --- the way on --- */
 
-static enum cw_code result_path(const struct cw_session *session, const struct cw_callback_outcome *outcome,
-                                struct cw_str *out)
+static enum cw_code result_path(struct cw_callback *app, struct cw_request *request, const struct cw_attempt *attempt,
+                                struct cw_str *out, struct cw_err *err)
 {
-    char attempt[CW_ID_TEXT_MAX];
+    char attempt_id[CW_ID_TEXT_MAX];
+    struct cw_session session;
     CW_AUTO_STR secret;
     cw_str_init_secret(&secret, 64);
-    cw_id_emit(CW_PREFIX_ATTEMPT, outcome->attempt.id.ulid, attempt);
-    enum cw_code rc = cw_str_add_span(&secret, session->secret);
-    return rc != CW_OK ? rc : cw_str_addf(out, CW_RESULT_PATH, cw_str_cstr(&secret), attempt);
+    cw_id_emit(CW_PREFIX_ATTEMPT, attempt->id.ulid, attempt_id);
+    enum cw_code rc = cw_session_get(&app->model, attempt->org, attempt->session, cw_request_arena(request), &session, err);
+    if (rc == CW_OK) {
+        rc = cw_str_add_span(&secret, session.secret);
+    }
+    return rc != CW_OK ? rc : cw_str_addf(out, CW_RESULT_PATH, cw_str_cstr(&secret), attempt_id);
 }
 
-static enum cw_code app_url(const struct cw_session *session, const struct cw_callback_outcome *outcome,
-                            struct cw_str *out)
+static enum cw_code app_url(const struct cw_callback_outcome *outcome, struct cw_str *out)
 {
+    const struct cw_attempt *attempt = &outcome->attempt;
     char session_id[CW_ID_TEXT_MAX];
     char source_id[CW_ID_TEXT_MAX];
     bool connected = outcome->end == CW_CALLBACK_CONNECTED;
     struct cw_span none = { NULL, 0 };
-    cw_id_emit(CW_PREFIX_SESSION, session->id.ulid, session_id);
-    cw_id_emit(CW_PREFIX_SOURCE, session->direct_source.ulid, source_id);
+    cw_id_emit(CW_PREFIX_SESSION, attempt->session.ulid, session_id);
+    cw_id_emit(CW_PREFIX_SOURCE, attempt->direct_source.ulid, source_id);
     const struct cw_return_param params[] = {
-        { "patient_id", session->patient_id },
+        { "patient_id", attempt->patient_id },
         { "patient_session_id", cw_span_cstr(session_id) },
         { "success", connected ? CW_SPAN("true") : CW_SPAN("false") },
         { "connection_id", connected ? cw_span_cstr(source_id) : none },
@@ -45,21 +49,17 @@ static enum cw_code app_url(const struct cw_session *session, const struct cw_ca
         { "error_description", none },
         { NULL, none },
     };
-    return cw_return_url(session->return_url, params, out);
+    return cw_return_url(attempt->return_url, params, out);
 }
 
 void cw_callback_go_on(struct cw_callback *app, struct cw_request *request, struct cw_reply *reply,
                        const struct cw_callback_outcome *outcome)
 {
     struct cw_err err = { .code = CW_OK };
-    struct cw_session session;
     CW_AUTO_STR url;
     cw_str_init(&url, CW_LINK_MAX);
-    enum cw_code rc = cw_session_get(&app->model, outcome->attempt.org, outcome->attempt.session,
-                                     cw_request_arena(request), &session, &err);
-    if (rc == CW_OK) {
-        rc = outcome->attempt.direct ? app_url(&session, outcome, &url) : result_path(&session, outcome, &url);
-    }
+    bool direct = !cw_ulid_is_zero(outcome->attempt.direct_source.ulid);
+    enum cw_code rc = direct ? app_url(outcome, &url) : result_path(app, request, &outcome->attempt, &url, &err);
     if (rc != CW_OK) {
         cw_reply_fault_code(reply, rc, err.code == CW_OK ? NULL : &err);
         return;

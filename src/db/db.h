@@ -116,6 +116,10 @@ enum cw_code cw_tx_run(struct cw_db *db, cw_tx_fn *fn, void *arg, struct cw_err 
 /* Borrows a connection for one cw_tx_run; the usual way in. */
 enum cw_code cw_tx_pool(struct cw_db_pool *pool, cw_tx_fn *fn, void *arg, struct cw_err *err)
     CW_NONNULL(1, 2) CW_MUST_USE;
+/* A unit of work that is one statement: its transaction is the statement's own (autocommit), so that it costs one round trip instead of three. Rerun
+ * like cw_tx_run's. CW_E_UNAVAILABLE: whether it happened is not known. */
+enum cw_code cw_tx_single(struct cw_db_pool *pool, const struct cw_query *query, const struct cw_value *params,
+                          uint64_t *ret_affected, struct cw_err *err) CW_NONNULL(1, 2) CW_MUST_USE;
 /* True while fn of cw_tx_run runs: model functions that need one check it (cw_bug otherwise). */
 bool cw_db_in_tx(const struct cw_db *db) CW_NONNULL(1);
 

@@ -106,3 +106,20 @@ enum cw_code cw_tx_pool(struct cw_db_pool *pool, cw_tx_fn *fn, void *arg, struct
     cw_db_put(db);
     return rc;
 }
+
+enum cw_code cw_tx_single(struct cw_db_pool *pool, const struct cw_query *query, const struct cw_value *params,
+                          uint64_t *ret_affected, struct cw_err *err)
+{
+    struct cw_db *db = NULL;
+    enum cw_code rc = cw_db_get(pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    rc = cw_db_exec(db, query, params, ret_affected, err);
+    for (unsigned rerun = 1; rerun <= RERUNS_MAX && rc == CW_E_RETRY; rerun++) {
+        pause_before(rerun);
+        rc = cw_db_exec(db, query, params, ret_affected, err);
+    }
+    cw_db_put(db);
+    return rc;
+}

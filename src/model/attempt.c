@@ -10,6 +10,7 @@
 #include "base/time.h"
 #include "model/audit.h"
 #include "model/keys.h"
+#include "model/session_int.h"
 #include "os/sys.h"
 
 static const struct cw_query q_session_lock = {
@@ -51,29 +52,29 @@ static const struct cw_query q_consent = {
 #define COLUMNS \
     "SELECT a.id, a.session, a.organization, a.patient, a.source, a.endpoint, a.registration, a.connection, a.status," \
     " a.failure_code, a.redirect_uri, a.scopes_asked, a.scopes_granted, a.pinned, a.language, a.state_expires_at," \
-    " a.started_at, a.ended_at, src.name, s.direct_source, a.browser_hash, a.verifier_sealed, a.nonce_sealed," \
-    " a.key_version FROM attempt a JOIN patient_session s ON s.id = a.session LEFT JOIN source src ON src.id = a.source "
-#define KINDS "bbbbbbbbi" "bbbbbbt" "ttbbbbbi"
+    " a.started_at, a.ended_at, src.name, s.direct_source, s.return_url, p.patient_id"
+#define JOINS \
+    " FROM attempt a JOIN patient_session s ON s.id = a.session JOIN patient p ON p.id = a.patient" \
+    " LEFT JOIN source src ON src.id = a.source "
+#define KINDS "bbbbbbbbi" "bbbbbbt" "ttbbbb"
 
+/* With what opens the secrets: a patient who is being deleted has no key any more, and then there is no such attempt. */
+enum { C_BROWSER = 22, C_VERIFIER, C_NONCE, C_KEY, C__COUNT = C_KEY + 3 };
 static const struct cw_query q_by_state = {
     .name = "attempt.by_state",
-    .sql = COLUMNS "WHERE a.state_hash = ?",
+    .sql = COLUMNS ", a.browser_hash, a.verifier_sealed, a.nonce_sealed, k.version, k.wrapped, k.master_key_id" JOINS
+           "JOIN patient_key k ON k.patient = a.patient AND k.version = a.key_version WHERE a.state_hash = ?",
     .params = "b",
-    .columns = KINDS,
+    .columns = KINDS "bbb" "ibb",
 };
+_Static_assert(sizeof KINDS "bbb" "ibb" - 1 == C__COUNT, "a kind for each column");
 static const struct cw_query q_of_session = {
     .name = "attempt.of_session",
-    .sql = COLUMNS "WHERE a.id = ? AND a.session = ?",
+    .sql = COLUMNS JOINS "WHERE a.id = ? AND a.session = ?",
     .params = "bb",
     .columns = KINDS,
 };
-static const struct cw_query q_state_lock = {
-    .name = "attempt.state_lock",
-    .sql = "SELECT id FROM attempt WHERE state_hash = ? FOR UPDATE",
-    .params = "b",
-    .columns = "b",
-};
-/* The verifier leaves the row with its one use. */
+/* The one step that uses a state up: of two that bring it one meets status 1. The verifier leaves the row with it. */
 static const struct cw_query q_consume = {
     .name = "attempt.consume",
     .sql = "UPDATE attempt SET status = 2, verifier_sealed = NULL, nonce_sealed = NULL WHERE id = ? AND status = 1",
@@ -212,8 +213,7 @@ static enum cw_code write_start(struct starting *start, struct cw_db *db, int64_
         rc = cw_audit_write(db, start->actor, &audit, err);
     }
     if (rc == CW_OK && in->failure_code != NULL && start->direct) {
-        bool first;
-        rc = cw_session_complete_in(start->m, db, start->actor, in->session, CW_ENDED_RETURNED, &first, err);
+        rc = session_return(start->m, db, start->actor, in->session, NULL, err);
     }
     return rc;
 }
@@ -278,56 +278,37 @@ static void of_row(const struct cw_value *row, struct cw_attempt *ret)
         .started_us = row[16].number,
         .ended_us = row[17].number,
         .source_name = row[18].bytes,
-        .direct = row[19].kind != CW_V_NULL,
+        .direct_source = { optional_id(&row[19]) },
+        .return_url = row[20].bytes,
+        .patient_id = row[21].bytes,
     };
-}
-
-static enum cw_code read_one(struct cw_model *m, const struct cw_query *query, const struct cw_value *params,
-                             struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err)
-{
-    struct cw_db *db;
-    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    const struct cw_value *row;
-    rc = cw_db_one(db, query, params, arena, &row, err);
-    cw_db_put(db);
-    if (rc == CW_OK) {
-        of_row(row, ret);
-    }
-    return rc;
-}
-
-enum cw_code cw_attempt_by_state(struct cw_model *m, const uint8_t state_hash[CW_HASH_LEN], struct cw_arena *arena,
-                                 struct cw_attempt *ret, struct cw_err *err)
-{
-    struct cw_value params[] = { cw_v_bytes(cw_span_of(state_hash, CW_HASH_LEN)) };
-    return read_one(m, &q_by_state, params, arena, ret, err);
 }
 
 enum cw_code cw_attempt_get(struct cw_model *m, struct cw_session_id session, struct cw_attempt_id id,
                             struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err)
 {
     struct cw_value params[] = { cw_v_id(&id.ulid), cw_v_id(&session.ulid) };
-    return read_one(m, &q_of_session, params, arena, ret, err);
+    struct cw_db *db;
+    const struct cw_value *row;
+    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
+    if (rc == CW_OK) {
+        rc = cw_db_one(db, &q_of_session, params, arena, &row, err);
+        cw_db_put(db);
+    }
+    if (rc == CW_OK) {
+        of_row(row, ret);
+    }
+    return rc;
 }
 
 /* ---------------------------------------------------------------------------------------------- consuming */
 
-struct consuming {
-    struct cw_model *m;
-    struct cw_span state, browser;
-    struct cw_arena *arena;
-    struct cw_attempt attempt;
-};
-
-static enum cw_code may_consume(const struct consuming *c, const struct cw_value *row, struct cw_err *err)
+static enum cw_code may_consume(const struct cw_attempt_return *answer, const struct cw_value *row, struct cw_err *err)
 {
     uint8_t browser[CW_HASH_LEN];
-    cw_sha256(c->browser, browser);
+    cw_sha256(answer->browser, browser);
     /* The cookie first: a stranger learns nothing about the state of the attempt. */
-    if (c->browser.ptr == NULL || !cw_secret_eq(row[20].bytes, cw_span_of(browser, CW_HASH_LEN))) {
+    if (answer->browser.ptr == NULL || !cw_secret_eq(row[C_BROWSER].bytes, cw_span_of(browser, CW_HASH_LEN))) {
         return cw_err_set(err, CW_E_DENIED, "attempt.consume", "another browser started this attempt");
     }
     if (row[8].number != CW_ATTEMPT_STARTED) {
@@ -339,55 +320,58 @@ static enum cw_code may_consume(const struct consuming *c, const struct cw_value
     return CW_OK;
 }
 
-static enum cw_code open_secrets(struct consuming *c, struct cw_db *db, const struct cw_value *row, struct cw_err *err)
+static enum cw_code open_secrets(struct cw_model *m, const struct cw_value *row, struct cw_arena *arena,
+                                 struct cw_attempt *attempt, struct cw_err *err)
 {
     CW_AUTO_DATA_KEY key = { .version = 0 };
-    struct cw_attempt *attempt = &c->attempt;
-    enum cw_code rc = cw_patient_key(c->m, db, attempt->patient, (uint32_t)row[23].number, &key, err);
+    enum cw_code rc = cw_key_open(m, attempt->patient.ulid, &row[C_KEY], &key, err);
     if (rc == CW_OK) {
-        rc = cw_cell_unseal(&key, CW_AAD("attempt.verifier", attempt->id), &row[21], c->arena, &attempt->verifier, err);
+        rc = cw_cell_unseal(&key, CW_AAD("attempt.verifier", attempt->id), &row[C_VERIFIER], arena, &attempt->verifier, err);
     }
     if (rc == CW_OK) {
-        rc = cw_cell_unseal(&key, CW_AAD("attempt.nonce", attempt->id), &row[22], c->arena, &attempt->nonce, err);
+        rc = cw_cell_unseal(&key, CW_AAD("attempt.nonce", attempt->id), &row[C_NONCE], arena, &attempt->nonce, err);
     }
     return rc;
 }
 
-static enum cw_code consume_tx(struct cw_db *db, void *arg, struct cw_err *err)
+static enum cw_code use_up(struct cw_model *m, struct cw_attempt_id id, struct cw_err *err)
 {
-    struct consuming *c = arg;
-    struct cw_value state[] = { cw_v_bytes(c->state) };
+    const struct cw_value params[] = { cw_v_id(&id.ulid) };
+    uint64_t met = 0;
+    enum cw_code rc = cw_tx_single(m->pool, &q_consume, params, &met, err);
+    return rc == CW_OK && met == 0 ? cw_err_set(err, CW_E_STATE, "attempt.consume", "the state was used meanwhile") : rc;
+}
+
+enum cw_code cw_attempt_consume(struct cw_model *m, const struct cw_attempt_return *answer, struct cw_arena *arena,
+                                struct cw_attempt *ret, struct cw_err *err)
+{
+    const struct cw_value state[] = { cw_v_bytes(cw_span_of(answer->state_hash, CW_HASH_LEN)) };
     const struct cw_value *row;
-    /* The lock first and alone: of two requests with one state the second then reads what the first has committed. */
-    enum cw_code rc = cw_db_one(db, &q_state_lock, state, c->arena, &row, err);
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
     if (rc == CW_OK) {
-        rc = cw_db_one(db, &q_by_state, state, c->arena, &row, err);
-    }
-    if (rc == CW_OK) {
-        rc = may_consume(c, row, err);
+        rc = cw_db_one(db, &q_by_state, state, arena, &row, err);
+        cw_db_put(db);
     }
     if (rc != CW_OK) {
         return rc;
     }
-    of_row(row, &c->attempt);
-    rc = open_secrets(c, db, row, err);
-    if (rc == CW_OK) {
-        struct cw_value id[] = { cw_v_id(&c->attempt.id.ulid) };
-        rc = cw_db_exec(db, &q_consume, id, NULL, err);
-        c->attempt.status = CW_ATTEMPT_EXCHANGING;
+    struct cw_attempt attempt;
+    of_row(row, &attempt);
+    if (!cw_span_eq(attempt.redirect_uri, answer->redirect_uri)) {
+        return cw_err_set(err, CW_E_NOT_FOUND, "attempt.consume", "the state came to the path of another registration");
     }
-    return rc;
-}
-
-enum cw_code cw_attempt_consume(struct cw_model *m, const uint8_t state_hash[CW_HASH_LEN], struct cw_span browser,
-                                struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err)
-{
-    struct consuming c = {
-        .m = m, .state = cw_span_of(state_hash, CW_HASH_LEN), .browser = browser, .arena = arena
-    };
-    enum cw_code rc = cw_tx_pool(m->pool, consume_tx, &c, err);
+    *ret = attempt;
+    rc = may_consume(answer, row, err);
     if (rc == CW_OK) {
-        *ret = c.attempt;
+        rc = open_secrets(m, row, arena, &attempt, err);
+    }
+    if (rc == CW_OK) {
+        rc = use_up(m, attempt.id, err);
+    }
+    if (rc == CW_OK) {
+        attempt.status = CW_ATTEMPT_EXCHANGING;
+        *ret = attempt;
     }
     return rc;
 }

@@ -34,7 +34,8 @@ struct cw_attempt {
     struct cw_span verifier, nonce;  /* in the clear, from cw_attempt_consume only */
     struct cw_span language;
     struct cw_span source_name;
-    bool direct;                     /* its Session is in Direct mode */
+    struct cw_source_id direct_source; /* its Session is in Direct mode; zero: in Picker mode */
+    struct cw_span return_url, patient_id; /* of its Session */
     int64_t state_expires_us, started_us, ended_us;
 };
 
@@ -57,19 +58,22 @@ struct cw_attempt_new {
 enum cw_code cw_attempt_start(struct cw_model *m, const struct cw_actor *actor, const struct cw_attempt_new *input,
                               struct cw_attempt_id *ret, struct cw_err *err) CW_MUST_USE;
 
-/* By SHA-256 of the state's jti, without secrets. CW_E_NOT_FOUND. */
-enum cw_code cw_attempt_by_state(struct cw_model *m, const uint8_t state_hash[CW_HASH_LEN], struct cw_arena *arena,
-                                 struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
 /* One of this Session, for its result page. */
 enum cw_code cw_attempt_get(struct cw_model *m, struct cw_session_id session, struct cw_attempt_id id,
                             struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
-/* The atomic step before any network call: started → exchanging, where the state has not passed and the browser's cookie is the one that started it
- * (absent or other cookie: CW_E_DENIED, nothing changed). Already used: CW_E_STATE. Too late: CW_E_EXPIRED. Gives verifier and nonce in the clear, in a
- * secret-wiped arena of the caller. */
-enum cw_code cw_attempt_consume(struct cw_model *m, const uint8_t state_hash[CW_HASH_LEN], struct cw_span browser,
-                                struct cw_arena *arena, struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
+/* What a browser brings back from a portal. */
+struct cw_attempt_return {
+    uint8_t state_hash[CW_HASH_LEN];          /* SHA-256 of the state's jti */
+    struct cw_span redirect_uri;              /* where it came: the state is bound to the registration in its path */
+    struct cw_span browser;                   /* the cookie's value; absent: none */
+};
+/* The atomic step before any network call: started → exchanging. CW_OK: *ret holds verifier and nonce in the clear, in `arena`, for the caller to wipe.
+ * CW_E_NOT_FOUND: no such state, or it came to another path; *ret is untouched. Otherwise *ret is the attempt as it stands, without secrets, and nothing was changed:
+ * CW_E_DENIED: the cookie is absent or not the one that started it. CW_E_STATE: already used. CW_E_EXPIRED: too late. */
+enum cw_code cw_attempt_consume(struct cw_model *m, const struct cw_attempt_return *answer, struct cw_arena *arena,
+                                struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
 /* started|exchanging → failed with its code; `upstream` (their words, at most CW_ERROR_TEXT_MAX, absent allowed) is sealed. Completes a Direct Session with its
- * event. Repeats are CW_OK; an attempt that is connected is CW_E_STATE. *ret_session_done may be NULL. */
+ * event. Repeats are CW_OK; an attempt that is connected is CW_E_STATE. */
 enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
                              const char *failure_code, struct cw_span upstream, struct cw_err *err) CW_MUST_USE;
 

@@ -11,31 +11,22 @@
 #include "model/connection_int.h"
 #include "model/event.h"
 #include "model/keys.h"
-#include "model/pull.h"
+#include "model/pull_int.h"
+#include "model/session_int.h"
 #include "os/sys.h"
 
 #define LOST_AFTER_US (5 * CW_MINUTE_US) /* past its state: an exchange that long has died with its process */
 #define SWEEP_MAX 200u
 
+/* Session, attempt, patient, in this order everywhere; the sub-select takes no lock. */
 static const struct cw_query q_lock = {
     .name = "attempt.lock",
     .sql = "SELECT a.status, a.session, a.organization, a.patient, a.source, a.endpoint, a.registration, a.connection,"
-           " a.pinned, s.direct_source, p.patient_id, s.reconnect FROM attempt a JOIN patient_session s ON s.id = a.session"
-           " JOIN patient p ON p.id = a.patient WHERE a.id = ? FOR UPDATE",
-    .params = "b",
+           " a.pinned, s.direct_source, p.patient_id, s.reconnect FROM patient_session s"
+           " STRAIGHT_JOIN attempt a ON a.session = s.id AND a.id = ? STRAIGHT_JOIN patient p ON p.id = a.patient"
+           " WHERE s.id = (SELECT session FROM attempt WHERE id = ?) FOR UPDATE",
+    .params = "bb",
     .columns = "ibbbbbbbbbbb",
-};
-static const struct cw_query q_session_of = {
-    .name = "attempt.session_of",
-    .sql = "SELECT s.id FROM attempt a JOIN patient_session s ON s.id = a.session WHERE a.id = ?",
-    .params = "b",
-    .columns = "b",
-};
-static const struct cw_query q_session_lock = {
-    .name = "attempt.end_session_lock",
-    .sql = "SELECT id FROM patient_session WHERE id = ? FOR UPDATE",
-    .params = "b",
-    .columns = "b",
 };
 static const struct cw_query q_failed = {
     .name = "attempt.failed",
@@ -59,18 +50,11 @@ static const struct cw_query q_stale = {
     .columns = "bi",
 };
 
-/* Locks the Session, then the attempt. */
-static enum cw_code lock_both(struct cw_db *db, struct cw_attempt_id id, struct cw_arena *arena,
-                              const struct cw_value **ret_row, struct cw_err *err)
+static enum cw_code lock(struct cw_db *db, struct cw_attempt_id id, struct cw_arena *arena,
+                         const struct cw_value **ret_row, struct cw_err *err)
 {
-    struct cw_value attempt[] = { cw_v_id(&id.ulid) };
-    const struct cw_value *row;
-    enum cw_code rc = cw_db_one(db, &q_session_of, attempt, arena, &row, err);
-    if (rc == CW_OK) {
-        struct cw_value session[] = { row[0] };
-        rc = cw_db_one(db, &q_session_lock, session, arena, &row, err);
-    }
-    return rc == CW_OK ? cw_db_one(db, &q_lock, attempt, arena, ret_row, err) : rc;
+    const struct cw_value params[] = { cw_v_id(&id.ulid), cw_v_id(&id.ulid) };
+    return cw_db_one(db, &q_lock, params, arena, ret_row, err);
 }
 
 /* ---------------------------------------------------------------------------------------------- failed */
@@ -129,7 +113,7 @@ static enum cw_code fail_tx(struct cw_db *db, void *arg, struct cw_err *err)
     struct failing *fail = arg;
     const struct cw_value *row;
     cw_arena_clear(fail->arena);
-    enum cw_code rc = lock_both(db, fail->id, fail->arena, &row, err);
+    enum cw_code rc = lock(db, fail->id, fail->arena, &row, err);
     if (rc != CW_OK || row[0].number == CW_ATTEMPT_FAILED) {
         return rc;
     }
@@ -141,12 +125,8 @@ static enum cw_code fail_tx(struct cw_db *db, void *arg, struct cw_err *err)
     }
     rc = write_failure(fail, db, row, err);
     if (rc == CW_OK && row[9].kind != CW_V_NULL) {
-        bool first;
         struct cw_session_id session = { cw_value_id(&row[1]) };
-        rc = cw_session_complete_in(fail->m, db, fail->actor, session, CW_ENDED_RETURNED, &first, err);
-        if (rc == CW_E_STATE) {
-            rc = CW_OK; /* expired meanwhile: it has ended all the same */
-        }
+        rc = session_return(fail->m, db, fail->actor, session, NULL, err);
     }
     return rc;
 }
@@ -189,6 +169,12 @@ struct connecting {
     const struct cw_value *row;
 };
 
+/* An attempt's own connection id is used for a connection that was not there yet, and then there is nothing to take back. */
+static bool is_new(const struct connecting *c)
+{
+    return cw_ulid_eq(c->connection.ulid, cw_value_id(&c->row[7]));
+}
+
 static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struct cw_err *err)
 {
     const struct cw_value *row = c->row;
@@ -226,10 +212,10 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
     if (rc == CW_OK) {
         rc = grant_put(db, &c->key, c->connection, &grant, c->arena, err);
     }
-    if (rc == CW_OK) {
+    if (rc == CW_OK && (!is_new(c) || success->dynamic != NULL)) {
         rc = dynamic_client_put(db, &c->key, put.patient, c->connection, success->dynamic, err);
     }
-    if (rc == CW_OK) {
+    if (rc == CW_OK && !is_new(c)) {
         rc = connection_recover(c->m, db, c->connection, err);
     }
     if (rc == CW_OK) {
@@ -283,6 +269,9 @@ static enum cw_code start_pull(struct connecting *c, struct cw_db *db, struct cw
                                         .patient = { cw_value_id(&c->row[3]) },
                                         .endpoint = { cw_value_id(&c->row[5]) } };
     struct cw_pull_id pull;
+    if (is_new(c)) {
+        return cw_pull_insert(db, &connection, CW_PULL_CONNECTED, cw_now_us(), &pull, err);
+    }
     enum cw_code rc = cw_pull_start_in(c->m, db, &connection, CW_PULL_CONNECTED, &pull, err);
     return rc == CW_E_CONFLICT ? CW_OK : rc; /* a reconnect while a pull runs: that one goes on with the new grant */
 }
@@ -291,7 +280,7 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
     struct connecting *c = arg;
     cw_arena_clear(c->arena);
-    enum cw_code rc = lock_both(db, c->success->attempt, c->arena, &c->row, err);
+    enum cw_code rc = lock(db, c->success->attempt, c->arena, &c->row, err);
     if (rc == CW_OK && c->row[0].number != CW_ATTEMPT_EXCHANGING) {
         rc = cw_err_set(err, CW_E_STATE, "attempt.connect", "the attempt has ended already");
     }
@@ -309,12 +298,8 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
         rc = start_pull(c, db, err);
     }
     if (rc == CW_OK && c->row[9].kind != CW_V_NULL) {
-        bool first;
         struct cw_session_id session = { cw_value_id(&c->row[1]) };
-        rc = cw_session_complete_in(c->m, db, c->actor, session, CW_ENDED_RETURNED, &first, err);
-        if (rc == CW_E_STATE) {
-            rc = CW_OK; /* expired meanwhile: the connection stands */
-        }
+        rc = session_return(c->m, db, c->actor, session, &c->key, err);
     }
     return rc;
 }

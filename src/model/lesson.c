@@ -61,17 +61,6 @@ static const struct cw_query q_ask_again = {
     .columns = "",
 };
 
-static enum cw_code execute(struct cw_model *m, const struct cw_query *query, const struct cw_value *values, struct cw_err *err)
-{
-    struct cw_db *db = NULL;
-    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
-    if (rc == CW_OK) {
-        rc = cw_db_exec(db, query, values, NULL, err);
-    }
-    cw_db_put(db);
-    return rc;
-}
-
 enum cw_code cw_endpoint_learn(struct cw_model *m, const struct cw_endpoint_try *tried, enum cw_lesson lesson,
                                struct cw_err *err)
 {
@@ -82,7 +71,7 @@ enum cw_code cw_endpoint_learn(struct cw_model *m, const struct cw_endpoint_try 
     if (lesson == CW_LESSON_WORKED) {
         const struct cw_value values[] = { cw_v_id(&tried->registration.ulid), cw_v_int(scope), cw_v_int(aud), now, now,
                                            cw_v_id(&tried->endpoint.ulid), cw_v_time(now_us - CW_HOUR_US) };
-        return execute(m, &q_worked, values, err);
+        return cw_tx_single(m->pool, &q_worked, values, NULL, err);
     }
     scope += lesson == CW_LESSON_SCOPE_REFUSED ? 1 : 0;
     if (lesson == CW_LESSON_NOTHING_GRANTED && scope < CW_SCOPE_STEP_DIALECT) {
@@ -92,7 +81,7 @@ enum cw_code cw_endpoint_learn(struct cw_model *m, const struct cw_endpoint_try 
     const struct cw_value trusted = cw_v_time(now_us - CW_LESSON_TRUST_US);
     const struct cw_value values[] = { cw_v_id(&tried->registration.ulid), cw_v_int(scope), cw_v_int(aud), now,
                                        cw_v_id(&tried->endpoint.ulid), trusted, trusted, trusted, trusted };
-    return execute(m, &q_refused, values, err);
+    return cw_tx_single(m->pool, &q_refused, values, NULL, err);
 }
 
 enum cw_code cw_endpoint_next_try(struct cw_model *m, struct cw_endpoint_id endpoint, struct cw_registration_id registration,

@@ -210,9 +210,9 @@ enum cw_code cw_session_create(struct cw_model *m, const struct cw_actor *actor,
 
 /* The event's object is the Session as the API shows it. */
 static enum cw_code write_completed(struct cw_model *m, struct cw_db *db, const struct cw_session *session,
-                                    struct cw_err *err)
+                                    const struct cw_data_key *key, struct cw_err *err)
 {
-    CW_AUTO_DATA_KEY key = { .version = 0 };
+    CW_AUTO_DATA_KEY own = { .version = 0 };
     CW_AUTO_STR payload;
     cw_str_init(&payload, END_ARENA_MAX);
     struct cw_jsonw w;
@@ -222,39 +222,48 @@ static enum cw_code write_completed(struct cw_model *m, struct cw_db *db, const 
     if (rc != CW_OK) {
         return cw_err_set(err, rc, "session", "the event's payload");
     }
-    rc = cw_patient_key(m, db, session->patient, 0, &key, err);
+    if (key == NULL) {
+        rc = cw_patient_key(m, db, session->patient, 0, &own, err);
+    }
     if (rc == CW_OK) {
-        rc = cw_event_write(db, session->org, session->patient, &key, CW_EVENT_SESSION_COMPLETED, session->id.ulid,
-                            cw_str_span(&payload), err);
+        rc = cw_event_write(db, session->org, session->patient, key == NULL ? &own : key, CW_EVENT_SESSION_COMPLETED,
+                            session->id.ulid, cw_str_span(&payload), err);
     }
     return rc;
 }
 
-static enum cw_code complete_loaded(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor,
-                                    struct cw_session *session, enum cw_session_ended how, bool *ret_first,
-                                    struct cw_err *err)
+struct complete {
+    struct cw_model *m;
+    const struct cw_actor *actor;
+    struct cw_session_id id;
+    enum cw_session_ended how;
+    const struct cw_data_key *key; /* the patient's current one; NULL: to be read */
+    bool first;
+};
+
+static enum cw_code complete_loaded(struct cw_db *db, struct complete *c, struct cw_session *session, struct cw_err *err)
 {
     int64_t now = cw_now_us() / 1000 * 1000;
-    const struct cw_value params[] = { cw_v_int(how), cw_v_time(now), cw_v_id(&session->id.ulid) };
+    const struct cw_value params[] = { cw_v_int(c->how), cw_v_time(now), cw_v_id(&session->id.ulid) };
     uint64_t affected = 0;
     enum cw_code rc = cw_db_exec(db, &q_end, params, &affected, err);
     if (rc != CW_OK) {
         return rc;
     }
-    *ret_first = affected == 1;
+    c->first = affected == 1;
     if (affected == 0) {
         return session->status == CW_SESSION_COMPLETE ? CW_OK : cw_err_set(err, CW_E_STATE, "session", "the Session has expired");
     }
     session->status = CW_SESSION_COMPLETE;
-    session->ended = how;
+    session->ended = c->how;
     session->ended_us = now;
-    rc = write_completed(m, db, session, err);
+    rc = write_completed(c->m, db, session, c->key, err);
     if (rc != CW_OK) {
         return rc;
     }
     const struct cw_audit_row row = { .org = session->org, .action = "session.complete", .patient = session->patient,
-                                      .object = session->id.ulid, .detail = cw_session_ended_name(how) };
-    return cw_audit_write(db, actor, &row, err);
+                                      .object = session->id.ulid, .detail = cw_session_ended_name(c->how) };
+    return cw_audit_write(db, c->actor, &row, err);
 }
 
 /* Locks the row before it is read, so that what the event says is what the commit makes true. */
@@ -266,55 +275,54 @@ static enum cw_code lock_and_load(struct cw_model *m, struct cw_db *db, struct c
     return rc == CW_OK ? session_load(m, db, id, arena, ret, err) : rc;
 }
 
-struct complete {
-    struct cw_model *m;
-    const struct cw_actor *actor;
-    struct cw_session_id id;
-    enum cw_session_ended how;
-    bool in_time;      /* the clock counts as well */
-    bool *ret_first;
-};
-
-static enum cw_code complete_in(struct cw_db *db, const struct complete *c, struct cw_err *err)
+static enum cw_code complete_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
+    struct complete *c = arg;
+    struct cw_session session;
     struct cw_arena *arena = cw_arena_new(END_ARENA_MAX);
     if (arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "session", "no memory");
     }
-    struct cw_session session;
     enum cw_code rc = lock_and_load(c->m, db, c->id, arena, &session, err);
-    if (rc == CW_OK && c->in_time && session.status == CW_SESSION_EXPIRED) {
+    if (rc == CW_OK && session.status == CW_SESSION_EXPIRED) {
         rc = cw_err_set(err, CW_E_STATE, "session", "the Session has expired");
     }
     if (rc == CW_OK) {
-        rc = complete_loaded(c->m, db, c->actor, &session, c->how, c->ret_first, err);
+        rc = complete_loaded(db, c, &session, err);
     }
     cw_arena_free(arena);
     return rc;
 }
 
-static enum cw_code complete_tx(struct cw_db *db, void *arg, struct cw_err *err)
-{
-    return complete_in(db, arg, err);
-}
-
 enum cw_code cw_session_complete(struct cw_model *m, const struct cw_actor *actor, struct cw_session_id id,
                                  enum cw_session_ended how, bool *ret_first, struct cw_err *err)
 {
-    struct complete c = { .m = m, .actor = actor, .id = id, .how = how, .in_time = true, .ret_first = ret_first };
-    return cw_tx_pool(m->pool, complete_tx, &c, err);
+    struct complete c = { .m = m, .actor = actor, .id = id, .how = how };
+    enum cw_code rc = cw_tx_pool(m->pool, complete_tx, &c, err);
+    if (rc == CW_OK) {
+        *ret_first = c.first;
+    }
+    return rc;
 }
 
-enum cw_code cw_session_complete_in(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor,
-                                    struct cw_session_id id, enum cw_session_ended how, bool *ret_first,
-                                    struct cw_err *err)
+enum cw_code session_return(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor, struct cw_session_id id,
+                            const struct cw_data_key *key, struct cw_err *err)
 {
     if (!cw_db_in_tx(db)) {
-        cw_bug("cw_session_complete_in needs a transaction");
+        cw_bug("session_return needs a transaction");
     }
-    /* The attempt that returns now was in flight and kept the Session open, whatever the clock says. */
-    const struct complete c = { .m = m, .actor = actor, .id = id, .how = how, .ret_first = ret_first };
-    return complete_in(db, &c, err);
+    struct cw_arena *arena = cw_arena_new(END_ARENA_MAX);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "session", "no memory");
+    }
+    struct complete c = { .m = m, .actor = actor, .id = id, .how = CW_ENDED_RETURNED, .key = key };
+    struct cw_session session;
+    enum cw_code rc = session_load(m, db, id, arena, &session, err);
+    if (rc == CW_OK) {
+        rc = complete_loaded(db, &c, &session, err);
+    }
+    cw_arena_free(arena);
+    return rc == CW_E_STATE ? CW_OK : rc;
 }
 
 /* ---- the janitor */

@@ -89,10 +89,6 @@ enum cw_code cw_session_open_page(struct cw_model *m, struct cw_span secret, str
 /* open → complete with patient_session.completed, once: a repeat finds CW_OK with *ret_first false; CW_E_STATE when expired. */
 enum cw_code cw_session_complete(struct cw_model *m, const struct cw_actor *actor, struct cw_session_id id,
                                  enum cw_session_ended how, bool *ret_first, struct cw_err *err) CW_MUST_USE;
-/* The same inside a transaction (the callback in Direct mode). */
-enum cw_code cw_session_complete_in(struct cw_model *m, struct cw_db *db, const struct cw_actor *actor,
-                                    struct cw_session_id id, enum cw_session_ended how, bool *ret_first,
-                                    struct cw_err *err) CW_MUST_USE;
 /* Janitor: open ones whose time has passed with no attempt in flight → expired; at most `limit`; *ret_count how many. */
 enum cw_code cw_session_expire_due(struct cw_model *m, const struct cw_actor *actor, unsigned limit,
                                    unsigned *ret_count, struct cw_err *err) CW_MUST_USE;

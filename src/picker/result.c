@@ -138,7 +138,7 @@ static void show(struct cw_request *request, struct cw_reply *reply, const struc
     cw_page_cstr(page, "heading", cw_picker_text(request, language, views[at].heading, page));
     cw_page_cstr(page, "text", views[at].text == NULL ? sentence(request, language, attempt, page)
                                                       : cw_picker_text(request, language, views[at].text, page));
-    cw_page_cstr(page, "more", views[at].more == NULL || attempt->direct ? NULL : cw_picker_text(request, language, views[at].more, page));
+    cw_page_cstr(page, "more", views[at].more == NULL || !cw_ulid_is_zero(attempt->direct_source.ulid) ? NULL : cw_picker_text(request, language, views[at].more, page));
     cw_page_text(page, "info", more_information(request, attempt));
     cw_page_bool(page, "retry", views[at].retry && !is_final(attempt->failure_code));
     cw_page_bool(page, "look_again", views[at].look_again);

@@ -77,10 +77,10 @@ START_TEST(what_was_under_way_brings_nothing_back)
     struct cw_session session = lg_session("p");
     (void)session;
     struct cw_attempt attempt;
-    uint8_t state[CW_HASH_LEN];
-    cw_sha256(cw_span_of(&session.id, sizeof session.id), state);
-    state[0] = 2;
-    OK(cw_attempt_consume(&lg_model, state, CW_SPAN("cookie"), lg_arena, &attempt, &lg_err)); /* the browser is back, the code is exchanged */
+    struct cw_attempt_return answer = { .redirect_uri = CW_SPAN("https://cw.test/callback/x"), .browser = CW_SPAN("cookie") };
+    cw_sha256(cw_span_of(&session.id, sizeof session.id), answer.state_hash);
+    answer.state_hash[0] = 2;
+    OK(cw_attempt_consume(&lg_model, &answer, lg_arena, &attempt, &lg_err)); /* the browser is back, the code is exchanged */
     (void)delete("p");
     ck_assert_int_eq(lg_page(&connected, "late"), CW_E_CONFLICT);
     const struct cw_attempt_success success = { .attempt = attempt.id, .upstream_patient = CW_SPAN("up-9"),

@@ -482,6 +482,13 @@ START_TEST(an_attempt_in_flight_keeps_its_session_open)
 }
 END_TEST
 
+static enum cw_code consume(const struct cw_attempt_new *started, struct cw_span browser, struct cw_attempt *ret, struct cw_err *ret_err)
+{
+    struct cw_attempt_return answer = { .redirect_uri = started->redirect_uri, .browser = browser };
+    memcpy(answer.state_hash, started->state_hash, sizeof answer.state_hash);
+    return cw_attempt_consume(&m, &answer, arena, ret, ret_err);
+}
+
 START_TEST(a_state_is_consumed_once_by_its_browser)
 {
     struct cw_source source = one_source();
@@ -491,11 +498,14 @@ START_TEST(a_state_is_consumed_once_by_its_browser)
     struct cw_attempt attempt;
     OK(cw_attempt_start(&m, &actor, &input, &id, &err));
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM consent_receipt WHERE source_name = 'One' AND text_version = 'v1'") > 0, 1);
-    ck_assert_int_eq(cw_attempt_consume(&m, input.state_hash, NONE, arena, &attempt, &err), CW_E_DENIED);
-    ck_assert_int_eq(cw_attempt_consume(&m, input.state_hash, CW_SPAN("thief"), arena, &attempt, &err), CW_E_DENIED);
-    OK(cw_attempt_consume(&m, input.state_hash, CW_SPAN("cookie"), arena, &attempt, &err));
+    struct cw_attempt_new elsewhere = input;
+    elsewhere.redirect_uri = CW_SPAN("https://cw.test/callback/y");
+    ck_assert_int_eq(consume(&elsewhere, CW_SPAN("cookie"), &attempt, &err), CW_E_NOT_FOUND);
+    ck_assert_int_eq(consume(&input, NONE, &attempt, &err), CW_E_DENIED);
+    ck_assert_int_eq(consume(&input, CW_SPAN("thief"), &attempt, &err), CW_E_DENIED);
+    OK(consume(&input, CW_SPAN("cookie"), &attempt, &err));
     ck_assert(cw_span_eq(attempt.verifier, CW_SPAN("verifier")) && cw_span_eq(attempt.nonce, CW_SPAN("nonce")));
-    ck_assert_int_eq(cw_attempt_consume(&m, input.state_hash, CW_SPAN("cookie"), arena, &attempt, &err), CW_E_STATE);
+    ck_assert_int_eq(consume(&input, CW_SPAN("cookie"), &attempt, &err), CW_E_STATE);
     OK(cw_attempt_fail(&m, &actor, id, CW_FAIL_TOKEN_EXCHANGE, CW_SPAN("their words"), &err));
     OK(cw_attempt_fail(&m, &actor, id, CW_FAIL_INTERNAL, NONE, &err));
     OK(cw_session_get(&m, org, session.id, arena, &session, &err));
@@ -505,7 +515,45 @@ START_TEST(a_state_is_consumed_once_by_its_browser)
     struct cw_attempt_new stale = new_attempt(&slow, &source, 2);
     OK(cw_attempt_start(&m, &actor, &stale, &id, &err));
     cw_clock_shift_us(901 * CW_SECOND_US);
-    ck_assert_int_eq(cw_attempt_consume(&m, stale.state_hash, CW_SPAN("cookie"), arena, &attempt, &err), CW_E_EXPIRED);
+    ck_assert_int_eq(consume(&stale, CW_SPAN("cookie"), &attempt, &err), CW_E_EXPIRED);
+}
+END_TEST
+
+static void *consume_once(void *arg)
+{
+    struct cw_attempt attempt;
+    struct cw_err own = { .code = CW_OK };
+    struct cw_arena *room = cw_arena_new(65536);
+    enum cw_code rc = cw_attempt_consume(&m, arg, room, &attempt, &own);
+    cw_arena_free(room);
+    return (void *)(intptr_t)rc;
+}
+
+/* Two tabs, a repeated request, a thief: whoever brings a state at the same moment, one of them has it. */
+START_TEST(a_state_is_consumed_once_at_the_same_moment)
+{
+    enum { ROUNDS = 20, THREADS = 4 };
+    struct cw_source source = one_source();
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        struct cw_session session = new_session(source.id);
+        struct cw_attempt_new input = new_attempt(&session, &source, 1);
+        struct cw_attempt_id id;
+        pthread_t threads[THREADS];
+        unsigned won = 0;
+        struct cw_attempt_return answer = { .redirect_uri = input.redirect_uri, .browser = input.browser };
+        memcpy(answer.state_hash, input.state_hash, sizeof answer.state_hash);
+        OK(cw_attempt_start(&m, &actor, &input, &id, &err));
+        for (unsigned i = 0; i < THREADS; i++) {
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, consume_once, &answer), 0);
+        }
+        for (unsigned i = 0; i < THREADS; i++) {
+            void *rc = NULL;
+            ck_assert_int_eq(pthread_join(threads[i], &rc), 0);
+            ck_assert((intptr_t)rc == CW_OK || (intptr_t)rc == CW_E_STATE);
+            won += (intptr_t)rc == CW_OK;
+        }
+        ck_assert_uint_eq(won, 1);
+    }
 }
 END_TEST
 
@@ -590,6 +638,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, of_two_ends_one_writes_the_event);
     tcase_add_test(tcase, an_attempt_in_flight_keeps_its_session_open);
     tcase_add_test(tcase, a_state_is_consumed_once_by_its_browser);
+    tcase_add_test(tcase, a_state_is_consumed_once_at_the_same_moment);
     tcase_add_test(tcase, ten_attempts_are_enough);
     tcase_add_test(tcase, events_are_numbered_without_gaps);
     suite_add_tcase(suite, tcase);

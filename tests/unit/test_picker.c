@@ -454,7 +454,9 @@ static const char *connected(const char *asked, const char *granted, const char 
                                     .pinned = CW_SPAN("{}"), .state_expires_us = now_us + CW_MINUTE_US };
     memcpy(start.state_hash, state.jti_hash, CW_HASH_LEN);
     must(cw_attempt_start(&app.model, &operator, &start, &id, &err), &err, "start");
-    must(cw_attempt_consume(&app.model, state.jti_hash, CW_SPAN("browser"), arena, &attempt, &err), &err, "consume");
+    struct cw_attempt_return answer = { .redirect_uri = start.redirect_uri, .browser = start.browser };
+    memcpy(answer.state_hash, state.jti_hash, CW_HASH_LEN);
+    must(cw_attempt_consume(&app.model, &answer, arena, &attempt, &err), &err, "consume");
     struct cw_attempt_success success = { .attempt = id, .upstream_patient = CW_SPAN("p"), .scopes_granted = cw_span_cstr(granted),
                                           .access_token = CW_SPAN("a"), .refresh_token = cw_span_cstr(refresh),
                                           .obtained_us = now_us, .expires_us = now_us + 90 * CW_MINUTE_US };
