@@ -14,6 +14,7 @@
 #include "base/limits.h"
 #include "base/time.h"
 #include "fhir/plan.h"
+#include "model/breaker.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "smart/authorize.h"
@@ -261,6 +262,29 @@ static const char *judge_answer(struct run *run, struct cw_span *ret_words)
     return NULL;
 }
 
+/* What the server says of our client concerns everybody who is connected by it (model/breaker.h), so a sign-in tells it to the refreshers. */
+static void judge_client(struct run *run, enum cw_token_outcome outcome)
+{
+    const struct cw_registration *registration = &run->identity.registration;
+    struct cw_err err = { .code = CW_OK };
+    bool edge = false;
+    enum cw_code rc = CW_OK;
+    if (outcome == CW_TOKEN_INVALID_CLIENT) {
+        rc = cw_breaker_open(&run->app->model, registration->id, false, &edge, &err);
+    } else if (outcome == CW_TOKEN_OK && registration->rejected_us != 0) {
+        rc = cw_breaker_close(&run->app->model, registration->id, &edge, &err);
+    }
+    if (rc != CW_OK) {
+        cw_log(CW_LOG_WARNING, "callback.breaker", CW_ID("registration", CW_PREFIX_REGISTRATION, registration->id), CW_ERR(&err));
+    } else if (edge) {
+        if (outcome == CW_TOKEN_INVALID_CLIENT) { /* somebody must act: every connection of the registration waits */
+            cw_log(CW_LOG_ERR, "registration.client_rejected", CW_ID("registration", CW_PREFIX_REGISTRATION, registration->id));
+        } else {
+            cw_log(CW_LOG_INFO, "registration.client_accepted", CW_ID("registration", CW_PREFIX_REGISTRATION, registration->id));
+        }
+    }
+}
+
 static const char *exchange(struct run *run, struct cw_span *ret_words)
 {
     struct cw_smart_exchange wanted = {
@@ -273,6 +297,7 @@ static const char *exchange(struct run *run, struct cw_span *ret_words)
     for (unsigned tries = 0; tries < 2 && outcome == CW_TOKEN_NOT_SENT; tries++) {
         outcome = cw_smart_exchange(run->http, &run->identity.client, &wanted, &run->grant, run->err);
     }
+    judge_client(run, outcome);
     if (outcome == CW_TOKEN_OK) {
         if (run->grant.type_assumed) {
             cw_log(CW_LOG_INFO, "callback.token_type_assumed", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
@@ -347,7 +372,9 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
     cw_callback_register(&this, &run->registered);
     enum cw_code rc = store(run, obtained_us);
     if (rc == CW_OK) {
-        learn(run, CW_LESSON_WORKED);
+        if (!run->pinned.worked_lately) {
+            learn(run, CW_LESSON_WORKED);
+        }
         cw_log(CW_LOG_INFO, "callback.connected", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
         ret->end = CW_CALLBACK_CONNECTED;
         return;

@@ -122,15 +122,7 @@ enum cw_code examine_registration(struct examined *x, struct cw_err *err)
     size_t count = hosts_of(x, hosts);
     struct cw_err why = { .code = CW_OK };
     examine_tell(x->e, "hosts", CW_OF_ENDPOINT, CAUSE_NONE, join(x->e->arena, hosts, count));
-    if (x->vendor.len == 0) { /* not in the catalogue: what its host or software says */
-        const struct cw_profile_facts facts = { .host = cw_span_upto(hosts[0],
-                                                                     cw_span_find(hosts[0], ':')),
-                                                .software = x->software,
-                                                .publisher = x->publisher };
-        struct cw_profile_choice guess = cw_profiles_choose(x->e->profiles, &facts);
-        x->vendor =
-            guess.why == CW_PROFILE_BY_DEFAULT ? x->vendor : cw_span_cstr(guess.profile->name);
-    }
+    /* As the picker chooses: by the catalogue's vendor. What a server says of itself chooses quirks, never credentials. */
     enum cw_code rc =
         cw_registration_choose(x->e->model, x->e->source->environment, x->e->source->id, x->vendor,
                                hosts, count, x->e->arena, &x->registration, &why);

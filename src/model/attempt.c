@@ -52,27 +52,25 @@ static const struct cw_query q_consent = {
 #define COLUMNS \
     "SELECT a.id, a.session, a.organization, a.patient, a.source, a.endpoint, a.registration, a.connection, a.status," \
     " a.failure_code, a.redirect_uri, a.scopes_asked, a.scopes_granted, a.pinned, a.language, a.state_expires_at," \
-    " a.started_at, a.ended_at, src.name, s.direct_source, s.return_url, p.patient_id"
-#define JOINS \
-    " FROM attempt a JOIN patient_session s ON s.id = a.session JOIN patient p ON p.id = a.patient" \
-    " LEFT JOIN source src ON src.id = a.source "
-#define KINDS "bbbbbbbbi" "bbbbbbt" "ttbbbb"
+    " a.started_at, a.ended_at, s.direct_source, s.return_url"
+#define JOINS " FROM attempt a JOIN patient_session s ON s.id = a.session "
+#define KINDS "bbbbbbbbi" "bbbbbbt" "ttbb"
 
 /* With what opens the secrets: a patient who is being deleted has no key any more, and then there is no such attempt. */
-enum { C_BROWSER = 22, C_VERIFIER, C_NONCE, C_KEY, C__COUNT = C_KEY + 3 };
+enum { C_PATIENT_ID = 20, C_BROWSER, C_VERIFIER, C_NONCE, C_KEY, C__COUNT = C_KEY + 3 };
 static const struct cw_query q_by_state = {
     .name = "attempt.by_state",
-    .sql = COLUMNS ", a.browser_hash, a.verifier_sealed, a.nonce_sealed, k.version, k.wrapped, k.master_key_id" JOINS
-           "JOIN patient_key k ON k.patient = a.patient AND k.version = a.key_version WHERE a.state_hash = ?",
+    .sql = COLUMNS ", p.patient_id, a.browser_hash, a.verifier_sealed, a.nonce_sealed, k.version, k.wrapped, k.master_key_id" JOINS
+           "JOIN patient p ON p.id = a.patient JOIN patient_key k ON k.patient = a.patient AND k.version = a.key_version WHERE a.state_hash = ?",
     .params = "b",
-    .columns = KINDS "bbb" "ibb",
+    .columns = KINDS "bbbb" "ibb",
 };
-_Static_assert(sizeof KINDS "bbb" "ibb" - 1 == C__COUNT, "a kind for each column");
+_Static_assert(sizeof KINDS "bbbb" "ibb" - 1 == C__COUNT, "a kind for each column");
 static const struct cw_query q_of_session = {
     .name = "attempt.of_session",
-    .sql = COLUMNS JOINS "WHERE a.id = ? AND a.session = ?",
+    .sql = COLUMNS ", src.name" JOINS "LEFT JOIN source src ON src.id = a.source WHERE a.id = ? AND a.session = ?",
     .params = "bb",
-    .columns = KINDS,
+    .columns = KINDS "b",
 };
 /* The one step that uses a state up: of two that bring it one meets status 1. The verifier leaves the row with it. */
 static const struct cw_query q_consume = {
@@ -277,10 +275,8 @@ static void of_row(const struct cw_value *row, struct cw_attempt *ret)
         .state_expires_us = row[15].number,
         .started_us = row[16].number,
         .ended_us = row[17].number,
-        .source_name = row[18].bytes,
-        .direct_source = { optional_id(&row[19]) },
-        .return_url = row[20].bytes,
-        .patient_id = row[21].bytes,
+        .direct_source = { optional_id(&row[18]) },
+        .return_url = row[19].bytes,
     };
 }
 
@@ -297,6 +293,7 @@ enum cw_code cw_attempt_get(struct cw_model *m, struct cw_session_id session, st
     }
     if (rc == CW_OK) {
         of_row(row, ret);
+        ret->source_name = row[sizeof KINDS - 1].bytes;
     }
     return rc;
 }
@@ -358,6 +355,7 @@ enum cw_code cw_attempt_consume(struct cw_model *m, const struct cw_attempt_retu
     }
     struct cw_attempt attempt;
     of_row(row, &attempt);
+    attempt.patient_id = row[C_PATIENT_ID].bytes;
     if (!cw_span_eq(attempt.redirect_uri, answer->redirect_uri)) {
         return cw_err_set(err, CW_E_NOT_FOUND, "attempt.consume", "the state came to the path of another registration");
     }

@@ -33,9 +33,10 @@ struct cw_attempt {
     struct cw_span pinned;           /* JSON text */
     struct cw_span verifier, nonce;  /* in the clear, from cw_attempt_consume only */
     struct cw_span language;
-    struct cw_span source_name;
+    struct cw_span source_name;      /* from cw_attempt_get only */
     struct cw_source_id direct_source; /* its Session is in Direct mode; zero: in Picker mode */
-    struct cw_span return_url, patient_id; /* of its Session */
+    struct cw_span return_url;       /* of its Session */
+    struct cw_span patient_id;       /* from cw_attempt_consume only */
     int64_t state_expires_us, started_us, ended_us;
 };
 

@@ -18,15 +18,19 @@
 #define LOST_AFTER_US (5 * CW_MINUTE_US) /* past its state: an exchange that long has died with its process */
 #define SWEEP_MAX 200u
 
-/* Session, attempt, patient, in this order everywhere; the sub-select takes no lock. */
+/* Session, attempt, patient, patient's key, in this order everywhere; sub-selects take no lock. A patient without a key is being deleted. */
+enum { L_STATUS, L_SESSION, L_ORG, L_PATIENT, L_SOURCE, L_ENDPOINT, L_REGISTRATION, L_CONNECTION, L_PINNED, L_DIRECT, L_PATIENT_ID,
+       L_RECONNECT, L_KEY };
 static const struct cw_query q_lock = {
     .name = "attempt.lock",
     .sql = "SELECT a.status, a.session, a.organization, a.patient, a.source, a.endpoint, a.registration, a.connection,"
-           " a.pinned, s.direct_source, p.patient_id, s.reconnect FROM patient_session s"
+           " a.pinned, s.direct_source, p.patient_id, s.reconnect, k.version, k.wrapped, k.master_key_id FROM patient_session s"
            " STRAIGHT_JOIN attempt a ON a.session = s.id AND a.id = ? STRAIGHT_JOIN patient p ON p.id = a.patient"
+           " STRAIGHT_JOIN patient_key k ON k.patient = p.id"
+           " AND k.version = (SELECT MAX(version) FROM patient_key WHERE patient = p.id)"
            " WHERE s.id = (SELECT session FROM attempt WHERE id = ?) FOR UPDATE",
     .params = "bb",
-    .columns = "ibbbbbbbbbbb",
+    .columns = "ibbbbbbbbbbb" "ibb",
 };
 static const struct cw_query q_failed = {
     .name = "attempt.failed",
@@ -74,9 +78,9 @@ static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const 
                                   struct cw_err *err)
 {
     CW_AUTO_DATA_KEY key = { .version = 0 };
-    struct cw_patient_row patient = { cw_value_id(&row[3]) };
+    struct cw_patient_row patient = { cw_value_id(&row[L_PATIENT]) };
     struct cw_value sealed = cw_v_null();
-    enum cw_code rc = cw_patient_key(fail->m, db, patient, 0, &key, err);
+    enum cw_code rc = cw_key_open(fail->m, patient.ulid, &row[L_KEY], &key, err);
     if (rc == CW_OK && fail->upstream.ptr != NULL) {
         struct cw_span words = cw_span_upto(fail->upstream, CW_ERROR_TEXT_MAX);
         rc = cw_cell_seal(&key, CW_AAD("attempt.failure", fail->id), words, fail->arena, &sealed, err);
@@ -90,7 +94,7 @@ static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const 
     rc = cw_db_exec(db, &q_failed, params, NULL, err);
     if (rc == CW_OK && fail->exchange != NULL) {
         const struct cw_exchange_owner owner = {
-            .kind = CW_EXCHANGE_ATTEMPT, .object = fail->id.ulid, .org = { cw_value_id(&row[2]) }, .patient = patient
+            .kind = CW_EXCHANGE_ATTEMPT, .object = fail->id.ulid, .org = { cw_value_id(&row[L_ORG]) }, .patient = patient
         };
         rc = cw_exchange_put(fail->m, db, &owner, fail->exchange, err);
     }
@@ -98,7 +102,7 @@ static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const 
         rc = cw_revocation_add(fail->m, db, fail->tokens, fail->arena, err);
     }
     if (rc == CW_OK) {
-        struct cw_audit_row audit = { .org = { cw_value_id(&row[2]) },
+        struct cw_audit_row audit = { .org = { cw_value_id(&row[L_ORG]) },
                                       .action = "attempt.fail",
                                       .patient = patient,
                                       .object = fail->id.ulid,
@@ -114,18 +118,18 @@ static enum cw_code fail_tx(struct cw_db *db, void *arg, struct cw_err *err)
     const struct cw_value *row;
     cw_arena_clear(fail->arena);
     enum cw_code rc = lock(db, fail->id, fail->arena, &row, err);
-    if (rc != CW_OK || row[0].number == CW_ATTEMPT_FAILED) {
+    if (rc != CW_OK || row[L_STATUS].number == CW_ATTEMPT_FAILED) {
         return rc;
     }
-    if (row[0].number == CW_ATTEMPT_CONNECTED) {
+    if (row[L_STATUS].number == CW_ATTEMPT_CONNECTED) {
         return cw_err_set(err, CW_E_STATE, "attempt.fail", "the attempt is connected");
     }
-    if (row[0].number == CW_ATTEMPT_EXCHANGING && strcmp(fail->code, CW_FAIL_NOT_RETURNED) == 0) {
+    if (row[L_STATUS].number == CW_ATTEMPT_EXCHANGING && strcmp(fail->code, CW_FAIL_NOT_RETURNED) == 0) {
         return cw_err_set(err, CW_E_STATE, "attempt.fail", "the patient came back in the last moment");
     }
     rc = write_failure(fail, db, row, err);
-    if (rc == CW_OK && row[9].kind != CW_V_NULL) {
-        struct cw_session_id session = { cw_value_id(&row[1]) };
+    if (rc == CW_OK && row[L_DIRECT].kind != CW_V_NULL) {
+        struct cw_session_id session = { cw_value_id(&row[L_SESSION]) };
         rc = session_return(fail->m, db, fail->actor, session, NULL, err);
     }
     return rc;
@@ -172,7 +176,7 @@ struct connecting {
 /* An attempt's own connection id is used for a connection that was not there yet, and then there is nothing to take back. */
 static bool is_new(const struct connecting *c)
 {
-    return cw_ulid_eq(c->connection.ulid, cw_value_id(&c->row[7]));
+    return cw_ulid_eq(c->connection.ulid, cw_value_id(&c->row[L_CONNECTION]));
 }
 
 static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struct cw_err *err)
@@ -180,22 +184,22 @@ static enum cw_code put_connection(struct connecting *c, struct cw_db *db, struc
     const struct cw_value *row = c->row;
     const struct cw_attempt_success *success = c->success;
     struct connection_put put = {
-        .id = { cw_value_id(&row[7]) },
-        .org = { cw_value_id(&row[2]) },
-        .patient = { cw_value_id(&row[3]) },
-        .endpoint = { cw_value_id(&row[5]) },
-        .source = { cw_value_id(&row[4]) },
-        .registration = { cw_value_id(&row[6]) },
-        .session = { cw_value_id(&row[1]) },
+        .id = { cw_value_id(&row[L_CONNECTION]) },
+        .org = { cw_value_id(&row[L_ORG]) },
+        .patient = { cw_value_id(&row[L_PATIENT]) },
+        .endpoint = { cw_value_id(&row[L_ENDPOINT]) },
+        .source = { cw_value_id(&row[L_SOURCE]) },
+        .registration = { cw_value_id(&row[L_REGISTRATION]) },
+        .session = { cw_value_id(&row[L_SESSION]) },
         .tenant_context = success->tenant_context,
         .upstream_patient = success->upstream_patient,
         .scopes = success->scopes_granted,
         .missing_types = success->missing_types,
-        .pinned = row[8].bytes,
+        .pinned = row[L_PINNED].bytes,
         .one_time = success->refresh_token.ptr == NULL && success->dynamic == NULL,
     };
-    if (row[11].kind != CW_V_NULL) {
-        put.only.ulid = cw_value_id(&row[11]);
+    if (row[L_RECONNECT].kind != CW_V_NULL) {
+        put.only.ulid = cw_value_id(&row[L_RECONNECT]);
     }
     struct grant_put grant = {
         .access_token = success->access_token,
@@ -231,8 +235,8 @@ static enum cw_code tell(struct connecting *c, struct cw_db *db, struct cw_err *
     const struct cw_value *row = c->row;
     char connection[CW_ID_TEXT_MAX], source[CW_ID_TEXT_MAX], session[CW_ID_TEXT_MAX];
     cw_id_emit(CW_PREFIX_CONNECTION, c->connection.ulid, connection);
-    cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&row[4]), source);
-    cw_id_emit(CW_PREFIX_SESSION, cw_value_id(&row[1]), session);
+    cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&row[L_SOURCE]), source);
+    cw_id_emit(CW_PREFIX_SESSION, cw_value_id(&row[L_SESSION]), session);
     CW_AUTO_STR payload;
     cw_str_init(&payload, 8192);
     struct cw_jsonw w;
@@ -242,15 +246,15 @@ static enum cw_code tell(struct connecting *c, struct cw_db *db, struct cw_err *
     cw_jsonw_key_cstr(&w, "resource_type", "connection");
     cw_jsonw_key_cstr(&w, "connection_id", source);
     cw_jsonw_key_cstr(&w, "status", cw_connection_status_name(CW_CONNECTION_ACTIVE));
-    cw_jsonw_key_text(&w, "patient_id", row[10].bytes);
+    cw_jsonw_key_text(&w, "patient_id", row[L_PATIENT_ID].bytes);
     cw_jsonw_key_cstr(&w, "patient_session_id", session);
     cw_jsonw_close_object(&w);
     enum cw_code rc = cw_jsonw_end(&w);
     if (rc != CW_OK) {
         return cw_err_set(err, rc, "attempt.connect", "the event could not be written");
     }
-    struct cw_org_id org = { cw_value_id(&row[2]) };
-    struct cw_patient_row patient = { cw_value_id(&row[3]) };
+    struct cw_org_id org = { cw_value_id(&row[L_ORG]) };
+    struct cw_patient_row patient = { cw_value_id(&row[L_PATIENT]) };
     rc = cw_event_write(db, org, patient, &c->key, CW_EVENT_CONNECTION_ACTIVATED, c->connection.ulid,
                         cw_str_span(&payload), err);
     if (rc == CW_OK) {
@@ -265,9 +269,9 @@ static enum cw_code tell(struct connecting *c, struct cw_db *db, struct cw_err *
 static enum cw_code start_pull(struct connecting *c, struct cw_db *db, struct cw_err *err)
 {
     struct cw_connection connection = { .id = c->connection,
-                                        .org = { cw_value_id(&c->row[2]) },
-                                        .patient = { cw_value_id(&c->row[3]) },
-                                        .endpoint = { cw_value_id(&c->row[5]) } };
+                                        .org = { cw_value_id(&c->row[L_ORG]) },
+                                        .patient = { cw_value_id(&c->row[L_PATIENT]) },
+                                        .endpoint = { cw_value_id(&c->row[L_ENDPOINT]) } };
     struct cw_pull_id pull;
     if (is_new(c)) {
         return cw_pull_insert(db, &connection, CW_PULL_CONNECTED, cw_now_us(), &pull, err);
@@ -281,12 +285,12 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
     struct connecting *c = arg;
     cw_arena_clear(c->arena);
     enum cw_code rc = lock(db, c->success->attempt, c->arena, &c->row, err);
-    if (rc == CW_OK && c->row[0].number != CW_ATTEMPT_EXCHANGING) {
+    if (rc == CW_OK && c->row[L_STATUS].number != CW_ATTEMPT_EXCHANGING) {
         rc = cw_err_set(err, CW_E_STATE, "attempt.connect", "the attempt has ended already");
     }
     if (rc == CW_OK) {
-        struct cw_patient_row patient = { cw_value_id(&c->row[3]) };
-        rc = cw_patient_key(c->m, db, patient, 0, &c->key, err);
+        struct cw_patient_row patient = { cw_value_id(&c->row[L_PATIENT]) };
+        rc = cw_key_open(c->m, patient.ulid, &c->row[L_KEY], &c->key, err);
     }
     if (rc == CW_OK) {
         rc = put_connection(c, db, err);
@@ -297,8 +301,8 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
     if (rc == CW_OK) {
         rc = start_pull(c, db, err);
     }
-    if (rc == CW_OK && c->row[9].kind != CW_V_NULL) {
-        struct cw_session_id session = { cw_value_id(&c->row[1]) };
+    if (rc == CW_OK && c->row[L_DIRECT].kind != CW_V_NULL) {
+        struct cw_session_id session = { cw_value_id(&c->row[L_SESSION]) };
         rc = session_return(c->m, db, c->actor, session, &c->key, err);
     }
     return rc;

@@ -249,15 +249,36 @@ static enum cw_code insert(struct putting *p, struct cw_err *err)
     return cw_db_exec(p->db, &q_insert, params, NULL, err);
 }
 
-static enum cw_code revive(struct putting *p, struct cw_connection_id id, struct cw_err *err)
+/* The one that is there already. */
+static enum cw_code revive(struct putting *p, struct cw_connection_id *ret_id, struct cw_err *err)
 {
     const struct connection_put *put = p->put;
-    struct cw_value params[] = {
+    const struct cw_value find[] = { cw_v_id(&put->patient.ulid), cw_v_id(&put->endpoint.ulid), cw_v_bytes(p->tenant),
+                                     cw_v_bytes(cw_span_of(p->hash, CW_HASH_LEN)) };
+    struct cw_rows rows;
+    enum cw_code rc = cw_db_select(p->db, &q_find, find, p->arena, &rows, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    if (rows.count == 0) {
+        return cw_ulid_is_zero(put->only.ulid)
+                   ? cw_err_set(err, CW_E_RETRY, "connection.put", "another attempt has made it but not yet committed")
+                   : cw_err_set(err, CW_E_DENIED, "connection.put", "another upstream patient than the one to reconnect");
+    }
+    struct cw_connection_id id = { cw_value_id(&cw_row(&rows, 0)[0]) };
+    if (!cw_ulid_is_zero(put->only.ulid) && !cw_ulid_eq(id.ulid, put->only.ulid)) {
+        return cw_err_set(err, CW_E_DENIED, "connection.put", "another upstream patient than the one to reconnect");
+    }
+    const struct cw_value params[] = {
         cw_v_id(&put->source.ulid), cw_v_id(&put->registration.ulid), cw_v_id(&put->session.ulid),
         cw_v_bytes(put->scopes),    missing_value(put),               cw_v_int(put->one_time),
         cw_v_bytes(put->pinned),    cw_v_time(cw_now_us()),           cw_v_id(&id.ulid),
     };
-    return cw_db_exec(p->db, &q_revive, params, NULL, err);
+    rc = cw_db_exec(p->db, &q_revive, params, NULL, err);
+    if (rc == CW_OK) {
+        *ret_id = id;
+    }
+    return rc;
 }
 
 enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, const struct connection_put *put,
@@ -269,32 +290,12 @@ enum cw_code connection_put(struct cw_db *db, const struct cw_data_key *key, con
     struct putting p = { .db = db, .key = key, .put = put, .arena = arena };
     p.tenant = put->tenant_context.ptr == NULL ? CW_SPAN("") : put->tenant_context;
     cw_data_hash(key, "connection.upstream", put->upstream_patient, p.hash);
-    struct cw_value find[] = { cw_v_id(&put->patient.ulid), cw_v_id(&put->endpoint.ulid), cw_v_bytes(p.tenant),
-                               cw_v_bytes(cw_span_of(p.hash, CW_HASH_LEN)) };
-    struct cw_rows rows;
-    enum cw_code rc = cw_db_select(db, &q_find, find, arena, &rows, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    struct cw_connection_id id = put->id;
-    if (!cw_ulid_is_zero(put->only.ulid) &&
-        (rows.count == 0 || !cw_ulid_eq(cw_value_id(&cw_row(&rows, 0)[0]), put->only.ulid))) {
-        return cw_err_set(err, CW_E_DENIED, "connection.put", "another upstream patient than the one to reconnect");
-    }
-    if (rows.count > 0) {
-        id.ulid = cw_value_id(&cw_row(&rows, 0)[0]);
-        rc = revive(&p, id, err);
-    } else {
-        rc = insert(&p, err);
-        if (rc == CW_E_CONFLICT) {
-            /* Another attempt made it between our look and our insert: run the transaction again, it is found then. */
-            rc = cw_err_set(err, CW_E_RETRY, "connection.put", "made by another attempt meanwhile");
-        }
-    }
+    bool any = cw_ulid_is_zero(put->only.ulid);
+    enum cw_code rc = any ? insert(&p, err) : CW_E_CONFLICT;
     if (rc == CW_OK) {
-        *ret_id = id;
+        *ret_id = put->id;
     }
-    return rc;
+    return rc == CW_E_CONFLICT ? revive(&p, ret_id, err) : rc;
 }
 
 /* ---------------------------------------------------------------------------------------------- ending */

@@ -36,9 +36,9 @@ static const struct cw_query q_worked = {
 };
 static const struct cw_query q_next = {
     .name = "lesson.next",
-    .sql = "SELECT scope_step, aud_step FROM endpoint_lesson WHERE endpoint = ? AND registration = ?",
+    .sql = "SELECT scope_step, aud_step, worked_at FROM endpoint_lesson WHERE endpoint = ? AND registration = ?",
     .params = "bb",
-    .columns = "ii",
+    .columns = "iit",
 };
 static const struct cw_query q_list = {
     .name = "lesson.list",
@@ -102,6 +102,7 @@ enum cw_code cw_endpoint_next_try(struct cw_model *m, struct cw_endpoint_id endp
     if (rc == CW_OK) {
         next.scope_step = row[0].number >= (int64_t)SCOPE_STEPS_END ? 0 : (unsigned)row[0].number;
         next.aud_toggled = row[1].number == 1;
+        next.worked_lately = row[2].kind != CW_V_NULL && row[2].number > cw_now_us() - CW_HOUR_US;
     }
     cw_arena_free(arena);
     if (rc == CW_OK || rc == CW_E_NOT_FOUND) {

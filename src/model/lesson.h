@@ -24,6 +24,7 @@ struct cw_endpoint_try {
     struct cw_registration_id registration;
     unsigned scope_step;   /* 0 to CW_SCOPE_STEP_LAST */
     bool aud_toggled;
+    bool worked_lately;    /* within the hour, with these very steps: a success is no news then */
 };
 
 enum cw_lesson {

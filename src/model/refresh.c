@@ -275,7 +275,13 @@ static enum cw_code commit_tx(struct cw_db *db, void *arg, struct cw_err *err)
     struct refresh_work *work = arg;
     struct cw_connection_id id = work->lease->connection;
     const struct cw_value *row;
-    enum cw_code rc = refresh_lock(work, db, &row, err);
+    cw_arena_clear(work->arena);
+    enum cw_code rc = grant_lock(db, id, work->arena, &row, err);
+    work->gone = rc == CW_E_NOT_FOUND;
+    if (work->gone) {
+        const struct cw_revocation *tokens = work->tokens->if_gone;
+        return tokens == NULL ? CW_OK : cw_revocation_add(work->m, db, tokens, work->arena, err);
+    }
     if (rc != CW_OK || is_in(work, row)) {
         return rc;
     }
@@ -291,5 +297,6 @@ enum cw_code cw_refresh_commit(struct cw_model *m, const struct cw_refresh_lease
                                const struct cw_refreshed *tokens, struct cw_err *err)
 {
     struct refresh_work work = { .m = m, .lease = lease, .tokens = tokens };
-    return refresh_run(&work, commit_tx, err);
+    enum cw_code rc = refresh_run(&work, commit_tx, err);
+    return rc == CW_OK && work.gone ? refresh_lost(err) : rc;
 }

@@ -7,7 +7,7 @@
 #ifndef CW_MODEL_REFRESH_H
 #define CW_MODEL_REFRESH_H
 
-#include "model/connection.h"
+#include "model/revocation.h"
 
 /* Owner names of leases are "family/process": the family is one node's installation, the last part one run of one process. */
 #define CW_OWNER_MAX 64u
@@ -44,10 +44,12 @@ struct cw_refreshed {
     int64_t ends_us;                             /* as grant_put; 0: not told */
     bool ends_fixed;
     int64_t keep_us;
+    const struct cw_revocation *if_gone;         /* these tokens as something to give back, where the grant has gone meanwhile; NULL: dropped */
 };
 /* Commits the new tokens before anybody uses them. They go in if the grant is still of the version that was asked with, also after the lease has
  * run out: they are its successor. Or if it is one ahead by the answer to an older request, which this answer overtakes. CW_OK too
- * when they are in already (a commit whose answer was lost). CW_E_CONFLICT: the grant has moved on. */
+ * when they are in already (a commit whose answer was lost). CW_E_CONFLICT: the grant has moved on, or it has gone (disconnected, deleted), and then
+ * if_gone is kept in the same transaction: nobody else knows of these tokens. */
 enum cw_code cw_refresh_commit(struct cw_model *m, const struct cw_refresh_lease *lease,
                                const struct cw_refreshed *tokens, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 

@@ -15,6 +15,7 @@ struct refresh_work {
     const struct cw_refresh_fault *fault;
     const char *failure_code;
     bool ended;
+    bool gone;                         /* commit: there is no grant any more */
     enum cw_code held_up;              /* begin: why not now, committed all the same */
     struct cw_refresh_lease taken;
     struct cw_grant grant;

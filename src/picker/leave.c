@@ -175,7 +175,10 @@ static enum cw_code ask_scopes(struct plan *plan)
     const struct cw_scope_wish wish = { .profile = plan->profile, .discovery = &plan->known.discovery,
                                         .registered = plan->registration.scopes, .types = types, .type_count = count,
                                         .step = plan->steps.scope_step };
-    return cw_scope_climb(&wish, &plan->steps.scope_step, &plan->scopes);
+    unsigned known = plan->steps.scope_step;
+    enum cw_code rc = cw_scope_climb(&wish, &plan->steps.scope_step, &plan->scopes);
+    plan->steps.worked_lately = plan->steps.worked_lately && plan->steps.scope_step == known;
+    return rc;
 }
 
 static enum cw_code make_state(struct plan *plan, struct cw_err *err)
@@ -199,6 +202,7 @@ static enum cw_code pin(struct plan *plan)
     pinned.profile_why = cw_profile_why_name(plan->choice.why);
     pinned.scope_step = plan->steps.scope_step;
     pinned.aud_toggled = plan->steps.aud_toggled;
+    pinned.worked_lately = plan->steps.worked_lately;
     return cw_pinned_emit(&pinned, &plan->pinned);
 }
 

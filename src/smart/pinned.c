@@ -58,6 +58,7 @@ enum cw_code cw_pinned_emit(const struct cw_pinned *pinned, struct cw_str *out)
     cw_jsonw_key_bool(&w, "iss_parameter", pinned->iss_parameter);
     cw_jsonw_key_int(&w, "scope_step", pinned->scope_step);
     cw_jsonw_key_bool(&w, "aud_toggled", pinned->aud_toggled);
+    cw_jsonw_key_bool(&w, "worked_lately", pinned->worked_lately);
     cw_jsonw_close_object(&w);
     return cw_jsonw_end(&w);
 }
@@ -93,6 +94,7 @@ enum cw_code cw_pinned_parse(struct cw_span text, struct cw_arena *arena, struct
         .iss_parameter = json_is_true(json_object_get(root, "iss_parameter")),
         .scope_step = (unsigned)json_integer_value(json_object_get(root, "scope_step")),
         .aud_toggled = json_is_true(json_object_get(root, "aud_toggled")),
+        .worked_lately = json_is_true(json_object_get(root, "worked_lately")),
     };
     if (pinned.base == NULL || pinned.issuer == NULL || pinned.authorization_endpoint == NULL ||
         pinned.token_endpoint == NULL || pinned.revocation_endpoint == NULL || pinned.jwks_uri == NULL ||

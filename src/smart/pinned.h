@@ -34,6 +34,7 @@ struct cw_pinned {
     bool iss_parameter;                 /* RFC 9207: iss must come back */
     unsigned scope_step;                /* of enum cw_scope_step: how the request was bent to what the endpoint has taught (model/lesson.h) */
     bool aud_toggled;
+    bool worked_lately;                 /* this very request worked within the hour before: its success is no news */
 };
 
 /* Borrows the texts of discovery. `base` is cut of trailing slashes by cw_pinned_emit. */

@@ -121,6 +121,17 @@ static enum cw_code keep(struct refreshing *r, const struct cw_smart_grant *answ
         .ends_fixed = answer->ends_fixed,
         .keep_us = r->profile->keep_alive_days * CW_DAY_US,
     };
+    const struct cw_revocation back = {
+        .org = r->connection.org,
+        .registration = r->connection.registration,
+        .connection = r->wish->connection,
+        .source = r->connection.source,
+        .pinned = r->connection.pinned,
+        .refresh = came.len > 0 ? came : (struct cw_span){ NULL, 0 },
+        .access = tokens.access_token,
+        .access_until_us = answer->expires_us,
+    };
+    tokens.if_gone = &back;
     if (answer->scope_told && answer->scope.len > 0) {
         tokens.scopes = cw_str_span(&answer->scope);
     }

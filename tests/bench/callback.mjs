@@ -11,7 +11,7 @@ import { promisify } from 'node:util';
 import { BUILD, freePort, Stack } from '../system/lib/stack.mjs';
 import { Journey } from '../system/lib/patient.mjs';
 
-const COUNT = Number(process.env.CHARTWAY_BENCH_CALLBACKS ?? 400);
+const COUNT = Number(process.env.CHARTWAY_BENCH_CALLBACKS ?? 1000);
 const HANGING = 200;
 
 const portalPort = await freePort();
@@ -60,14 +60,14 @@ try {
   await stack.ctl('source', 'import', file, '--env', 'sandbox');
   await stack.ctl('client', 'add', '--source', base, '--client-id', 'bench', '--auth', 'none', '--slug', 'bench');
   process.kill(stack.pid('scheduler'), 'SIGSTOP'); // its pulls are another bench
+  await say(...await prepare(32, base), 'G 16'); // connections, statements and threads are there, and the endpoint is known to work
   const rounds = [await prepare(COUNT, base), await prepare(COUNT, base), await prepare(COUNT / 2, base), await prepare(COUNT / 2, base)];
   const hanging = await prepare(HANGING, base, 'hang');
-  await say(...rounds[0].slice(0, 32), 'G 16'); // connections, statements and threads are there
   console.log('total minus portal, in milliseconds');
   await stack.sql('CREATE DATABASE IF NOT EXISTS yard', 'mysql');
   const yard = await promisify(execFile)(path.join(BUILD, 'yard_sql'), [`${stack.state}/run/mariadb.sock`, 'yard', String(COUNT)]);
   const bareSql = show('its statements and commits alone, 1 at once', yard.stdout.trim());
-  for (const [threads, round] of [[1, rounds[0].slice(32)], [16, rounds[1]]]) {
+  for (const [threads, round] of [[1, rounds[0]], [16, rounds[1]]]) {
     const bare = Array.from({ length: COUNT }, () => 'R /callback/bench?state=none x=y');
     await say(...bare, `G ${threads}`).then((a) => show(`a state that is none, ${threads} at once`, a.replace(/ \d+$/, ' 0')));
     const before = [cpu('callback'), cpu('mariadb')];

@@ -142,14 +142,20 @@ static void answer_token(int fd, const char *request, int64_t since_us)
     atomic_store(&portal_us[number % REQUESTS_MAX], now_us() - since_us);
 }
 
+struct arrival {
+    int fd;
+    int64_t at_us; /* the portal's time begins when it has the connection, not when a thread of it runs */
+};
+
 static void *serve(void *arg)
 {
-    int fd = (int)(intptr_t)arg;
-    int64_t since_us = now_us();
+    struct arrival arrival = *(struct arrival *)arg;
+    int fd = arrival.fd;
     char request[BYTES];
+    free(arg);
     if (read_request(fd, request, sizeof request)) {
         if (strncmp(request, "POST /token ", 12) == 0) {
-            answer_token(fd, strstr(request, "\r\n\r\n"), since_us);
+            answer_token(fd, strstr(request, "\r\n\r\n"), arrival.at_us);
         } else if (strstr(request, "/.well-known/smart-configuration ") != NULL) {
             answer_discovery(fd);
         } else {
@@ -167,7 +173,10 @@ static void *accept_all(void *arg)
     while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
         int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        start_thread(serve, (void *)(intptr_t)fd, NULL);
+        struct arrival *arrival = malloc(sizeof *arrival);
+        must(arrival != NULL, "malloc");
+        *arrival = (struct arrival){ fd, now_us() };
+        start_thread(serve, arrival, NULL);
     }
     return NULL;
 }

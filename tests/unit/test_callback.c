@@ -373,6 +373,9 @@ START_TEST(token_answers)
         expect_redirect(&answer, result_page(&s));
         ck_assert_msg(failed_with(&s, rows[i].failure), "row %zu", i);
         ck_assert_msg(script_server_count(portal) == before + rows[i].requests, "row %zu", i);
+        /* a rejected client is everybody's trouble, which no other fault of a sign-in ends, and the next tokens do (/nobody) */
+        bool rejected = i == 1 || i == 2;
+        ck_assert_msg(cw_test_db_number(&test, "SELECT COUNT(*) FROM registration_breaker") == rejected, "row %zu", i);
     }
 }
 END_TEST

@@ -205,7 +205,11 @@ START_TEST(what_worked_is_kept_until_the_software_changes)
     OK(cw_endpoint_learn(&m, &tried, CW_LESSON_AUD_REFUSED, &err));
     struct cw_endpoint_try learnt = next_of(&tried);
     ck_assert(learnt.scope_step == 1 && learnt.aud_toggled);
+    ck_assert(!learnt.worked_lately);
     OK(cw_endpoint_learn(&m, &learnt, CW_LESSON_WORKED, &err));
+    ck_assert(next_of(&tried).worked_lately);
+    cw_clock_shift_us(CW_HOUR_US + CW_MINUTE_US);
+    ck_assert(!next_of(&tried).worked_lately);
     struct cw_lesson_row *rows;
     size_t count;
     OK(cw_endpoint_lessons(&m, id, arena, &rows, &count, &err));

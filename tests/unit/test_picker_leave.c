@@ -119,6 +119,13 @@ START_TEST(rules_2_3_7_the_next_request)
     ck_assert_ptr_nonnull(strstr(location, "%2Fgood%2F&code_challenge")); /* aud, published without its slash */
     ck_assert_ptr_nonnull(strstr(cw_str_cstr(&first), "%2Fgood&code_challenge"));
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"scope_step\":4,\"aud_toggled\":true%'"), 1);
+    /* what worked within the hour is pinned as such, so that the callback need not say it again */
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"worked_lately\":true%'"), 0);
+    tried.scope_step = CW_SCOPE_STEP_LAST;
+    tried.aud_toggled = true;
+    must(cw_endpoint_learn(&app.model, &tried, CW_LESSON_WORKED, &err), &err, "lesson");
+    (void)choose(GOOD);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE pinned LIKE '%\"worked_lately\":true%'"), 1);
     must(cw_endpoint_forget(&app.model, &operator, good.endpoint, &err), &err, "forget");
 }
 END_TEST

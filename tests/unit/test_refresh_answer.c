@@ -10,6 +10,7 @@
 
 #include "base/json.h"
 #include "base/jsonw.h"
+#include "model/disconnect.h"
 #include "tests/lib/faulty_alloc.h"
 #include "tests/lib/net_fixture.h"
 
@@ -514,6 +515,43 @@ START_TEST(new_tokens_are_written_again_and_again)
 }
 END_TEST
 
+/* The patient lets go of the hospital while its answer is on the way: the old tokens are given back, and so are the new ones, which nobody else knows. */
+static char *answer_and_disconnect(void *arg, const struct script_request *request, int *ret_status)
+{
+    struct cw_disconnected ignored;
+    struct cw_err own = { .code = CW_OK };
+    struct cw_arena *arena = cw_arena_new(65536);
+    (void)arg;
+    (void)request;
+    (void)ret_status;
+    refresh_must(cw_connection_disconnect_any(&refresh_model, &refresh_actor, refresh_connection, arena, &ignored, &own), &own);
+    cw_arena_free(arena);
+    return strdup(NEW_TOKENS("2"));
+}
+
+START_TEST(tokens_of_a_grant_that_has_gone_are_given_back)
+{
+    static const struct script_answer script[] = { { .make = answer_and_disconnect } };
+    char access[32];
+    struct cw_revocation *list;
+    struct cw_arena *arena = cw_arena_new((size_t)1024 * 1024);
+    size_t count = 0, found = 0;
+    begin_with(script, 1, (struct refresh_start){ 0 });
+    ck_assert_int_ne(renew((struct cw_renewal){ 0 }, access), CW_OK);
+    struct cw_connection connection;
+    refresh_must(cw_connection_get(&refresh_model, refresh_connection, arena, &connection, &err), &err);
+    refresh_must(cw_revocation_list(&refresh_model, connection.org, 10, arena, &list, &count, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        struct cw_revocation one;
+        refresh_must(cw_revocation_get(&refresh_model, list[i].id, arena, &one, &err), &err);
+        bool this = cw_ulid_eq(one.connection.ulid, refresh_connection.ulid);
+        found += this && cw_span_eq(one.refresh, CW_SPAN("refresh-2")) && cw_span_eq(one.access, CW_SPAN("access-2"));
+    }
+    ck_assert_uint_eq(found, 1);
+    cw_arena_free(arena);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------- no memory */
 
 static unsigned rotation;
@@ -597,6 +635,7 @@ Suite *refresh_answer_suite(void)
     tcase_add_test(t, known_ends_are_read_from_the_answer);
     tcase_add_test(t, of_many_that_need_a_token_one_asks);
     tcase_add_test(t, new_tokens_are_written_again_and_again);
+    tcase_add_test(t, tokens_of_a_grant_that_has_gone_are_given_back);
     tcase_add_test(t, no_failing_allocation_loses_a_grant);
     suite_add_tcase(s, t);
     return s;
