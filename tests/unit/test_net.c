@@ -229,6 +229,28 @@ START_TEST(redirects)
 }
 END_TEST
 
+/* What [net] allow lists is allowed for itself, not as the place that another server leads to. */
+START_TEST(a_redirect_leads_to_no_listed_place)
+{
+    static const struct script_answer script[] = { { .keep = true, .status = 302, .headers = "Location: https://127.0.0.9:8443/x\r\n" } };
+    struct script_server *server = script_server_start(script, 1);
+    char text[256];
+    struct cw_config *config = NULL;
+    struct cw_http *http = NULL;
+    snprintf(text, sizeof text, "[server]\norigin = https://chartway.example\n[vault]\nmaster_keys = a=/x\n[net]\nallow = 127.0.0.1:%u 127.0.0.9:8443\n",
+             script_server_port(server));
+    ck_assert_int_eq(cw_config_parse(cw_span_cstr(text), &config, &err), CW_OK);
+    ck_assert_int_eq(cw_http_new(config, &http, &err), CW_OK);
+    cw_config_free(config);
+    struct cw_http_request request = { .url = script_server_url(server, "/"), .body_max = 100, .redirects = 3 };
+    fresh();
+    ck_assert_int_eq(cw_http_perform(http, &request, &response, &err), CW_E_BLOCKED);
+    ck_assert_ptr_nonnull(strstr(err.text, "internal place"));
+    ck_assert_uint_eq(script_server_count(server), 1);
+    done_with(http, server);
+}
+END_TEST
+
 START_TEST(body_limits)
 {
     static char text[2001];
@@ -396,6 +418,7 @@ Suite *http_suite(void)
     tcase_add_test(tcase, blocked_addresses);
     tcase_add_test(tcase, only_the_allowed_port);
     tcase_add_test(tcase, redirects);
+    tcase_add_test(tcase, a_redirect_leads_to_no_listed_place);
     tcase_add_test(tcase, body_limits);
     tcase_add_test(tcase, header_limits);
     tcase_add_test(tcase, header_values_are_clean);
