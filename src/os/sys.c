@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/secret.h"
 #include "base/span.h"
 #include "base/time.h"
@@ -285,6 +286,7 @@ enum cw_code cw_file_append_line(const char *path, struct cw_span line, struct c
 void cw_process_harden(void)
 {
     clear_environment();
+    cw_json_wipe_freed();
     struct rlimit none = { 0, 0 };
     if (setrlimit(RLIMIT_CORE, &none) != 0) {
         cw_bug("setrlimit cannot lower the core size");
