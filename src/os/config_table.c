@@ -48,7 +48,7 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
     [CW_CONF_SIGNING_KEY_DAYS] = { "vault", "signing_key_days", CONFIG_INT, false, 0, 3650, "365", NULL, NULL,
         "Days after which the scheduler rotates a signing key (private_key_jwt); 0 leaves it to `chartwayctl signing-key rotate`." },
 
-    [CW_CONF_NET_ALLOW] = { "net", "allow", CONFIG_HOSTS, false, 0, 8192, "", NULL, NULL,
+    [CW_CONF_NET_ALLOW] = { "net", "allow", CONFIG_HOSTS, false, 0, 32768, "", NULL, NULL,
         "host:port separated by blanks: outgoing requests to these may be http and go to private or loopback addresses." },
     [CW_CONF_NET_ONLY] = { "net", "only", CONFIG_LIST, false, 0, 65536, "", NULL, NULL,
         "Hosts separated by blanks, *.example.org for all below a name: outgoing requests go to these and those of allow alone. Empty: to any public host." },

@@ -506,8 +506,7 @@ START_TEST(a_state_is_consumed_once_by_its_browser)
     OK(consume(&input, CW_SPAN("cookie"), &attempt, &err));
     ck_assert(cw_span_eq(attempt.verifier, CW_SPAN("verifier")) && cw_span_eq(attempt.nonce, CW_SPAN("nonce")));
     ck_assert_int_eq(consume(&input, CW_SPAN("cookie"), &attempt, &err), CW_E_STATE);
-    /* what a stranger's request found before does not end what the right browser has begun */
-    ck_assert_int_eq(cw_attempt_fail(&m, &actor, id, CW_FAIL_BROWSER_MISMATCH, NONE, &err), CW_E_STATE);
+    ck_assert_int_eq(cw_attempt_fail(&m, &actor, id, CW_FAIL_BROWSER_MISMATCH, NONE, &err), CW_E_STATE); /* a stranger's late word */
     ck_assert_int_eq(cw_attempt_fail(&m, &actor, id, CW_FAIL_STATE_EXPIRED, NONE, &err), CW_E_STATE);
     OK(cw_attempt_get(&m, session.id, id, arena, &attempt, &err));
     ck_assert_int_eq(attempt.status, CW_ATTEMPT_EXCHANGING);
@@ -527,7 +526,7 @@ END_TEST
 static void *consume_once(void *arg)
 {
     struct cw_attempt attempt;
-    struct cw_err own = { .code = CW_OK };
+    struct cw_err own;
     struct cw_arena *room = cw_arena_new(65536);
     enum cw_code rc = cw_attempt_consume(&m, arg, room, &attempt, &own);
     cw_arena_free(room);
@@ -549,12 +548,10 @@ START_TEST(connecting_is_asked_again)
     const struct cw_attempt_success success = { .attempt = id, .upstream_patient = CW_SPAN("again"), .scopes_granted = CW_SPAN("patient/*.rs"),
                                                 .access_token = CW_SPAN("a"), .refresh_token = CW_SPAN("r"),
                                                 .obtained_us = cw_now_us(), .expires_us = cw_now_us() + CW_HOUR_US };
-    int64_t events = cw_test_db_number(&test, "SELECT COUNT(*) FROM event");
     OK(cw_attempt_connect(&m, &actor, &success, &first, &err));
     int64_t told = cw_test_db_number(&test, "SELECT COUNT(*) FROM event");
     OK(cw_attempt_connect(&m, &actor, &success, &second, &err));
     ck_assert(cw_ulid_eq(first.ulid, second.ulid));
-    ck_assert_int_gt(told, events);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM event"), told);
 }
 END_TEST
@@ -564,11 +561,10 @@ START_TEST(one_bad_row_stops_no_sweep)
 {
     struct cw_source source = one_source();
     struct cw_session session = new_session((struct cw_source_id){ { { 0 } } });
-    struct cw_attempt_id ids[2];
-    for (uint8_t i = 0; i < 2; i++) {
-        struct cw_attempt_new input = new_attempt(&session, &source, (uint8_t)(i + 1));
-        OK(cw_attempt_start(&m, &actor, &input, &ids[i], &err));
-    }
+    struct cw_attempt_id id;
+    struct cw_attempt_new first = new_attempt(&session, &source, 1), second = new_attempt(&session, &source, 2);
+    OK(cw_attempt_start(&m, &actor, &first, &id, &err));
+    OK(cw_attempt_start(&m, &actor, &second, &id, &err));
     cw_test_db_sql(&test, "INSERT INTO patient (id, organization, patient_id, key_version, created_at, updated_at)"
                           " SELECT UNHEX(REPEAT('01', 16)), organization, 'keyless', 1, created_at, updated_at FROM patient LIMIT 1");
     cw_clock_shift_us(901 * CW_SECOND_US);
@@ -577,8 +573,7 @@ START_TEST(one_bad_row_stops_no_sweep)
     ck_assert_int_eq(cw_attempt_sweep(&m, &actor, 100, &swept, &err), CW_E_NOT_FOUND);
     ck_assert_uint_ge(swept, 1);
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE status = 1"), 1);
-    cw_test_db_sql(&test, "DELETE FROM attempt WHERE status = 1");
-    cw_test_db_sql(&test, "DELETE FROM patient WHERE patient_id = 'keyless'");
+    cw_test_db_sql(&test, "DELETE a, p FROM attempt a JOIN patient p ON p.id = a.patient WHERE p.patient_id = 'keyless'");
 }
 END_TEST
 
