@@ -42,6 +42,8 @@ struct cw_task {
     struct cw_span url;           /* where to go on, in the clear: the next page or the first URL */
     bool first_page;
     unsigned ordinal, pages, received, stored, unchanged, tries;
+    unsigned requests;            /* sent, those asked again included */
+    unsigned created;             /* of `stored`: not there before */
     int64_t total;                /* Bundle.total, -1 when not told */
     struct cw_span failure_code;
     int http_status;
@@ -99,6 +101,7 @@ struct cw_page_commit {
     struct cw_span page_url;                /* of this page, for the loop guard */
     int64_t total;                          /* -1: not told */
     unsigned received;                      /* entries that are records */
+    unsigned requests;                      /* sent since the task's last commit: this page's, and those that were asked again at once */
     uint64_t bytes;
     const struct cw_task_new *found;        /* references and documents to fetch; a document that is there already and whose parent is unchanged is
                                                noted as skipped ("unchanged") */
@@ -125,6 +128,7 @@ struct cw_task_failure {
     int http_status;
     int64_t retry_at_us;                    /* 0: final */
     bool restart;                           /* from the first page (expired paging session) */
+    unsigned requests;                      /* sent since the task's last commit */
     bool not_asked;                         /* ended without a request: another's answer said enough */
 };
 enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err) CW_MUST_USE;
@@ -133,6 +137,9 @@ struct cw_pull_ending {
     enum cw_pull_status status;
     const char *failure_code;               /* NULL unless failed */
     struct cw_span receipt_json;
+    struct cw_span receipt_jws;             /* model/pull_receipt.h; absent: unsigned */
+    const char *receipt_sha256;             /* hexadecimal, for the event; NULL: left out */
+    struct cw_span types_json;              /* for the event: counts by type, an array; absent: left out */
     int64_t again_us;                       /* when the next pull is to begin, as the source said so; 0: nothing of that */
 };
 enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
