@@ -16,6 +16,7 @@ enum cw_pull_status {
     CW_PULL_WAITING = 1, CW_PULL_RUNNING = 2, CW_PULL_COMPLETE = 3, CW_PULL_PARTIAL = 4, CW_PULL_FAILED = 5
 };
 const char *cw_pull_status_name(enum cw_pull_status status) CW_RETURNS_NONNULL;
+const char *cw_pull_trigger_name(enum cw_pull_trigger trigger) CW_RETURNS_NONNULL;
 
 struct cw_pull {
     struct cw_pull_id id;
@@ -29,6 +30,7 @@ struct cw_pull {
     struct cw_span plan;          /* JSON text, absent before it is planned */
     unsigned requests, received, stored, unchanged, errors;
     int64_t created_us, started_us, ended_us;
+    struct cw_source_id source;   /* of its connection; zero when that has gone */
 };
 
 enum cw_task_kind { CW_TASK_READ = 1, CW_TASK_SEARCH = 2, CW_TASK_REFERENCE = 3, CW_TASK_DOCUMENT = 4 };
@@ -57,10 +59,19 @@ enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct
 /* For the operator: a pull of each active connection of the patient. *ret_count how many were started. CW_E_NOT_FOUND: no such patient or no active connection. */
 enum cw_code cw_pull_start_patient(struct cw_model *m, const struct cw_actor *actor, struct cw_org_id org,
                                    struct cw_span patient_id, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+/* For an app: a pull of each active connection of the patient, or of those that `only` names (a connection's or a source's id; zero: all). *ret: those
+ * that were started, and those that waited for another day and begin now. CW_E_NOT_FOUND: `only` names none of the patient's; CW_E_STATE: there is none that
+ * is active; CW_E_CONFLICT: one of each waits or runs already. */
+enum cw_code cw_pull_start_some(struct cw_model *m, const struct cw_actor *actor, struct cw_org_id org, struct cw_patient_row patient,
+                                struct cw_ulid only, struct cw_arena *arena, struct cw_pull **ret, size_t *ret_count,
+                                struct cw_err *err) CW_MUST_USE;
 enum cw_code cw_pull_get(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_pull *ret,
                          struct cw_err *err) CW_MUST_USE;
 /* Newest first, at most limit. */
 enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, unsigned limit, struct cw_arena *arena,
+                          struct cw_pull **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* The same behind `after` (zero: from the start), up to limit + 1. */
+enum cw_code cw_pull_page(struct cw_model *m, struct cw_patient_row patient, struct cw_ulid after, unsigned limit, struct cw_arena *arena,
                           struct cw_pull **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
 /* All tasks, URLs not unsealed (absent): for status and receipt. */
 enum cw_code cw_pull_tasks(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_task **ret,
