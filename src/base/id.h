@@ -31,6 +31,7 @@ struct cw_ulid {
 #define CW_PREFIX_REGISTRATION "reg_"
 #define CW_PREFIX_ATTEMPT "att_"
 #define CW_PREFIX_PULL "pull_"
+#define CW_PREFIX_DOCUMENT "doc_"
 #define CW_PREFIX_FACT "fact_"
 #define CW_PREFIX_EVENT "evt_"
 #define CW_PREFIX_WEBHOOK "wh_"
@@ -46,6 +47,7 @@ struct cw_endpoint_id { struct cw_ulid ulid; };
 struct cw_registration_id { struct cw_ulid ulid; };
 struct cw_pull_id { struct cw_ulid ulid; };
 struct cw_task_id { struct cw_ulid ulid; };
+struct cw_document_id { struct cw_ulid ulid; };
 struct cw_record_id { struct cw_ulid ulid; };
 struct cw_event_id { struct cw_ulid ulid; };
 struct cw_job_id { struct cw_ulid ulid; };

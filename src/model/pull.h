@@ -16,6 +16,7 @@ enum cw_pull_status {
     CW_PULL_WAITING = 1, CW_PULL_RUNNING = 2, CW_PULL_COMPLETE = 3, CW_PULL_PARTIAL = 4, CW_PULL_FAILED = 5
 };
 const char *cw_pull_status_name(enum cw_pull_status status) CW_RETURNS_NONNULL;
+const char *cw_pull_trigger_name(enum cw_pull_trigger trigger) CW_RETURNS_NONNULL;
 
 struct cw_pull {
     struct cw_pull_id id;
@@ -29,6 +30,7 @@ struct cw_pull {
     struct cw_span plan;          /* JSON text, absent before it is planned */
     unsigned requests, received, stored, unchanged, errors;
     int64_t created_us, started_us, ended_us;
+    struct cw_source_id source;   /* of its connection; zero when that has gone */
 };
 
 enum cw_task_kind { CW_TASK_READ = 1, CW_TASK_SEARCH = 2, CW_TASK_REFERENCE = 3, CW_TASK_DOCUMENT = 4 };
@@ -42,6 +44,8 @@ struct cw_task {
     struct cw_span url;           /* where to go on, in the clear: the next page or the first URL */
     bool first_page;
     unsigned ordinal, pages, received, stored, unchanged, tries;
+    unsigned requests;            /* sent, those asked again included */
+    unsigned created;             /* of `stored`: not there before */
     int64_t total;                /* Bundle.total, -1 when not told */
     struct cw_span failure_code;
     int http_status;
@@ -55,10 +59,19 @@ enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct
 /* For the operator: a pull of each active connection of the patient. *ret_count how many were started. CW_E_NOT_FOUND: no such patient or no active connection. */
 enum cw_code cw_pull_start_patient(struct cw_model *m, const struct cw_actor *actor, struct cw_org_id org,
                                    struct cw_span patient_id, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;
+/* For an app: a pull of each active connection of the patient, or of those that `only` names (a connection's or a source's id; zero: all). *ret: those
+ * that were started, and those that waited for another day and begin now. CW_E_NOT_FOUND: `only` names none of the patient's; CW_E_STATE: there is none that
+ * is active; CW_E_CONFLICT: one of each waits or runs already. */
+enum cw_code cw_pull_start_some(struct cw_model *m, const struct cw_actor *actor, struct cw_org_id org, struct cw_patient_row patient,
+                                struct cw_ulid only, struct cw_arena *arena, struct cw_pull **ret, size_t *ret_count,
+                                struct cw_err *err) CW_MUST_USE;
 enum cw_code cw_pull_get(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_pull *ret,
                          struct cw_err *err) CW_MUST_USE;
 /* Newest first, at most limit. */
 enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, unsigned limit, struct cw_arena *arena,
+                          struct cw_pull **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* The same behind `after` (zero: from the start), up to limit + 1. */
+enum cw_code cw_pull_page(struct cw_model *m, struct cw_patient_row patient, struct cw_ulid after, unsigned limit, struct cw_arena *arena,
                           struct cw_pull **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
 /* All tasks, URLs not unsealed (absent): for status and receipt. */
 enum cw_code cw_pull_tasks(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_task **ret,
@@ -99,6 +112,7 @@ struct cw_page_commit {
     struct cw_span page_url;                /* of this page, for the loop guard */
     int64_t total;                          /* -1: not told */
     unsigned received;                      /* entries that are records */
+    unsigned requests;                      /* sent since the task's last commit: this page's, and those that were asked again at once */
     uint64_t bytes;
     const struct cw_task_new *found;        /* references and documents to fetch; a document that is there already and whose parent is unchanged is
                                                noted as skipped ("unchanged") */
@@ -125,6 +139,7 @@ struct cw_task_failure {
     int http_status;
     int64_t retry_at_us;                    /* 0: final */
     bool restart;                           /* from the first page (expired paging session) */
+    unsigned requests;                      /* sent since the task's last commit */
     bool not_asked;                         /* ended without a request: another's answer said enough */
 };
 enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err) CW_MUST_USE;
@@ -133,6 +148,9 @@ struct cw_pull_ending {
     enum cw_pull_status status;
     const char *failure_code;               /* NULL unless failed */
     struct cw_span receipt_json;
+    struct cw_span receipt_jws;             /* model/pull_receipt.h; absent: unsigned */
+    const char *receipt_sha256;             /* hexadecimal, for the event; NULL: left out */
+    struct cw_span types_json;              /* for the event: counts by type, an array; absent: left out */
     int64_t again_us;                       /* when the next pull is to begin, as the source said so; 0: nothing of that */
 };
 enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,

@@ -26,8 +26,8 @@ static const struct cw_query q_task_count = {
 
 #define TASK_COLUMNS \
     "SELECT id, kind, status, resource_type, ordinal, pages, received, stored, unchanged, tries, total, failure_code," \
-    " http_status, bytes, ready_at, url_sealed, next_sealed, key_version FROM pull_task "
-#define TASK_KINDS "biibiiiiiiibiitbbi"
+    " http_status, bytes, ready_at, url_sealed, next_sealed, key_version, requests, created FROM pull_task "
+#define TASK_KINDS "biibiiiiiiibiitbbiii"
 
 static const struct cw_query q_task_waiting = {
     .name = "task.waiting",
@@ -57,15 +57,16 @@ static const struct cw_query q_task_page = {
     .name = "task.page",
     .sql = "UPDATE pull_task SET status = ?, next_sealed = ?, key_version = ?, failure_code = ?, http_status = 200,"
            " total = COALESCE(?, total), pages = pages + 1, received = received + ?, stored = stored + ?,"
-           " unchanged = unchanged + ?, bytes = bytes + ?, tries = 0, updated_at = ? WHERE id = ?",
-    .params = "ibibiiiiitb",
+           " created = created + ?, unchanged = unchanged + ?, bytes = bytes + ?, requests = requests + ?, tries = 0, updated_at = ?"
+           " WHERE id = ?",
+    .params = "ibibiiiiiiitb",
     .columns = "",
 };
 static const struct cw_query q_task_failed = {
     .name = "task.failed",
-    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + ?, ready_at = ?,"
+    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + ?, requests = requests + ?, ready_at = ?,"
            " next_sealed = IF(? = 1, NULL, next_sealed), updated_at = ? WHERE id = ? AND status = 1",
-    .params = "ibiititb",
+    .params = "ibiiititb",
     .columns = "",
 };
 static const struct cw_query q_page_seen = {
@@ -185,6 +186,8 @@ static void task_of_row(const struct cw_value *row, struct cw_task *ret)
         .stored = (unsigned)row[7].number,
         .unchanged = (unsigned)row[8].number,
         .tries = (unsigned)row[9].number,
+        .requests = (unsigned)row[18].number,
+        .created = (unsigned)row[19].number,
         .total = row[10].kind == CW_V_NULL ? -1 : row[10].number,
         .failure_code = row[11].bytes,
         .http_status = (int)row[12].number,
@@ -347,8 +350,10 @@ static enum cw_code move_task(struct committing *c, const char *failure, struct 
         page->total < 0 ? cw_v_null() : cw_v_int(page->total),
         cw_v_int(page->received),
         cw_v_int(c->result.stored),
+        cw_v_int(cw_record_batch_created(page->records)),
         cw_v_int(c->result.unchanged),
         cw_v_int((int64_t)page->bytes),
+        cw_v_int(page->requests),
         cw_v_time(cw_now_us()),
         cw_v_id(&page->task.ulid),
     };
@@ -356,7 +361,7 @@ static enum cw_code move_task(struct committing *c, const char *failure, struct 
     if (rc != CW_OK) {
         return rc;
     }
-    struct cw_value counts[] = { cw_v_int(1), cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
+    struct cw_value counts[] = { cw_v_int(page->requests), cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
                                  cw_v_int(failure != NULL), cw_v_id(&page->pull.ulid) };
     return cw_db_exec(c->db, &q_pull_counts, counts, NULL, c->err);
 }
@@ -484,6 +489,7 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
         cw_v_bytes(cw_span_cstr(failure->code)),
         failure->http_status == 0 ? cw_v_null() : cw_v_int(failure->http_status),
         cw_v_int(!failure->not_asked),
+        cw_v_int(failure->requests),
         cw_v_time(final ? now_us : failure->retry_at_us),
         cw_v_int(failure->restart),
         cw_v_time(now_us),
@@ -496,7 +502,7 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
         rc = cw_db_exec(db, &q_pages_restart, task, NULL, err);
     }
     if (rc == CW_OK && affected > 0) {
-        struct cw_value counts[] = { cw_v_int(!failure->not_asked), cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
+        struct cw_value counts[] = { cw_v_int(failure->requests), cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
                                      cw_v_id(&failure->pull.ulid) };
         rc = cw_db_exec(db, &q_pull_counts, counts, NULL, err);
     }

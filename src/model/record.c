@@ -158,6 +158,15 @@ bool cw_record_batch_unchanged(const struct cw_record_batch *batch, struct cw_sp
     return false;
 }
 
+unsigned cw_record_batch_created(const struct cw_record_batch *batch)
+{
+    unsigned created = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        created += !batch->items[i].known;
+    }
+    return created;
+}
+
 size_t cw_record_batch_count(const struct cw_record_batch *batch)
 {
     return batch->count;

@@ -36,6 +36,8 @@ enum cw_code cw_record_batch_add(struct cw_record_batch *batch, const struct cw_
                                  const struct cw_span *volatile_free, size_t span_count, struct cw_err *err) CW_MUST_USE;
 /* After cw_record_store: was this resource there before, with the same content? False for one that is not in the batch. */
 bool cw_record_batch_unchanged(const struct cw_record_batch *batch, struct cw_span type, struct cw_span id);
+/* After cw_record_store: how many of the stored ones are new; the others are changed. */
+unsigned cw_record_batch_created(const struct cw_record_batch *batch);
 size_t cw_record_batch_count(const struct cw_record_batch *batch);
 /* In the caller's transaction: locks the patient's counter, finds what is there, compresses and seals what is new or
  * changed, inserts and updates in bulk, numbers the changes. May run again with the same batch. CW_E_NOT_FOUND: the patient is gone. */

@@ -236,6 +236,7 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
         .page_url = cw_span_cstr(item->url),
         .total = page->raw || page->slice.total > UINT32_MAX ? -1 : page->slice.total,
         .received = harvest->received,
+        .requests = item->asked,
         .bytes = body.len,
         .found = harvest->found,
         .found_count = harvest->found_count,
@@ -247,6 +248,7 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
     struct cw_page_result result;
     enum cw_code rc = cw_pull_commit_page(&page->s->model, &done, &result, err);
     if (rc == CW_OK) {
+        item->asked = 0;
         *ret_next = result.loop ? (struct cw_span){ NULL, 0 } : done.next_url;
     }
     return rc;
@@ -357,6 +359,7 @@ static void put_off(struct page *page)
         .http_status = (int)item->response.status,
         .retry_at_us = last ? 0 : retry_time(page),
         .restart = page->verdict == PAGE_RESTART,
+        .requests = item->asked,
         .not_asked = item->given_up != NULL,
     };
     struct cw_err err = { 0 };

@@ -59,8 +59,10 @@ static void begin(struct scheduler *s, struct task_item *item)
         .total_ms = PAGE_MS,
     };
     struct cw_err err = { 0 };
+    item->asked++; /* before: once it is added, it may be in other hands */
     enum cw_code rc = cw_http_multi_add(s->multi, &request, NULL, arrived, transfer, &err);
     if (rc != CW_OK) {
+        item->asked--;
         free(transfer);
         refuse(s, item, rc);
     }

@@ -129,6 +129,7 @@ struct task_item {
     uint8_t page_ids[CW_HASH_LEN];    /* SHA-256 of the last page's types and ids */
     unsigned refusals;                /* 401s with different tokens */
     unsigned redirects;
+    unsigned asked;                   /* requests sent since the last commit of its task */
     size_t reserved;                  /* of the byte budget */
     uint32_t token_version;           /* it was asked with */
     struct cw_secret bearer;

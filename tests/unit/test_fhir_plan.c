@@ -277,37 +277,69 @@ END_TEST
 
 /* --- receipt --- */
 
+static const struct cw_receipt_task receipt_tasks[] = {
+    { .type = CW_SPAN("Patient"), .kind = "read", .status = "done", .pages = 1, .requests = 1, .received = 1, .stored = 1, .created = 1, .total = -1,
+      .bytes = 100 },
+    { .type = CW_SPAN("Observation"), .kind = "search", .status = "done", .pages = 2, .requests = 3, .received = 70, .stored = 60, .created = 40,
+      .unchanged = 10, .total = 80, .bytes = 9000 },
+    { .type = CW_SPAN("Observation"), .kind = "search", .status = "failed", .code = CW_SPAN("http_error"), .http_status = 500, .requests = 3, .total = -1 },
+    { .type = CW_SPAN("Observation"), .kind = "search", .status = "done", .received = 7, .total = 2 }, /* more than promised: no credit */
+    { .type = CW_SPAN("Goal"), .kind = "search", .status = "skipped", .code = CW_SPAN("no_scope"), .total = -1 },
+    { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
+    { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
+    { .type = CW_SPAN("Binary"), .kind = "document", .status = "done", .http_status = 200, .requests = 1, .pages = 1, .total = -1, .bytes = 12 },
+    { .type = CW_SPAN("Observation"), .kind = "reference", .status = "done", .requests = 1, .pages = 1, .received = 1, .unchanged = 1, .total = -1 },
+};
+
 START_TEST(receipt_text)
 {
-    const struct cw_receipt_task tasks[] = {
-        { .type = CW_SPAN("Patient"), .kind = "read", .status = "done", .pages = 1, .requests = 1, .received = 1, .stored = 1, .total = -1, .bytes = 100 },
-        { .type = CW_SPAN("Observation"), .kind = "search", .status = "done", .pages = 2, .requests = 3, .received = 70, .stored = 60, .unchanged = 10,
-          .total = 70, .bytes = 9000 },
-        { .type = CW_SPAN("Observation"), .kind = "search", .status = "failed", .code = CW_SPAN("http_error"), .http_status = 500, .requests = 3, .total = -1 },
-        { .type = CW_SPAN("Goal"), .kind = "search", .status = "skipped", .code = CW_SPAN("no_scope"), .total = -1 },
-        { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
-        { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
-    };
     struct cw_receipt r = {
-        .status = "partial", .started_us = 0, .ended_us = 1500000, .asked = CW_SPAN("openid patient/*.rs x"), .granted = CW_SPAN("openid patient/*.rs"),
-        .tasks = tasks, .count = CW_ARRAY_LEN(tasks),
+        .pull = "pull_1", .status = "partial", .started_us = 0, .ended_us = 1500000, .asked = CW_SPAN("openid patient/*.rs x"),
+        .granted = CW_SPAN("openid patient/*.rs"), .lost = CW_SPAN("x "), .tasks = receipt_tasks, .count = CW_ARRAY_LEN(receipt_tasks),
     };
     struct cw_str json;
     cw_str_init(&json, CW_RECEIPT_MAX);
     ck_assert_int_eq(cw_receipt_emit(&r, &json), CW_OK);
     ck_assert_str_eq(
         cw_str_cstr(&json),
-        "{\"status\":\"partial\",\"started_at\":\"1970-01-01T00:00:00.000Z\",\"ended_at\":\"1970-01-01T00:00:01.500Z\","
+        "{\"version\":1,\"pull_id\":\"pull_1\",\"status\":\"partial\",\"started_at\":\"1970-01-01T00:00:00.000Z\","
+        "\"ended_at\":\"1970-01-01T00:00:01.500Z\","
         "\"scopes\":{\"asked\":[\"openid\",\"patient/*.rs\",\"x\"],\"granted\":[\"openid\",\"patient/*.rs\"],\"lost\":[\"x\"]},"
-        "\"totals\":{\"requests\":9,\"pages\":3,\"received\":71,\"stored\":61,\"unchanged\":10,\"bytes\":9100},\"types\":["
-        "{\"type\":\"Patient\",\"requests\":1,\"pages\":1,\"received\":1,\"stored\":1,\"unchanged\":0,\"bytes\":100,\"complete\":true},"
-        "{\"type\":\"Observation\",\"requests\":6,\"pages\":2,\"received\":70,\"stored\":60,\"unchanged\":10,\"bytes\":9000,\"total\":70,\"complete\":false,"
+        "\"totals\":{\"requests\":11,\"pages\":5,\"received\":79,\"stored\":61,\"created\":41,\"changed\":20,\"unchanged\":11,\"bytes\":9112},"
+        "\"types\":["
+        "{\"type\":\"Patient\",\"requests\":1,\"pages\":1,\"received\":1,\"stored\":1,\"created\":1,\"changed\":0,\"unchanged\":0,\"bytes\":100,"
+        "\"complete\":true},"
+        "{\"type\":\"Observation\",\"requests\":6,\"pages\":2,\"received\":77,\"stored\":60,\"created\":40,\"changed\":20,\"unchanged\":10,"
+        "\"bytes\":9000,\"total\":82,\"shortfall\":10,\"complete\":false,"
         "\"problems\":[{\"status\":\"failed\",\"code\":\"http_error\",\"http_status\":500,\"count\":1}]},"
-        "{\"type\":\"Goal\",\"requests\":0,\"pages\":0,\"received\":0,\"stored\":0,\"unchanged\":0,\"bytes\":0,\"complete\":true,"
-        "\"problems\":[{\"status\":\"skipped\",\"code\":\"no_scope\",\"count\":1}]}],"
-        "\"documents\":{\"requests\":2,\"pages\":0,\"received\":0,\"stored\":0,\"unchanged\":0,\"bytes\":0,\"complete\":false,"
-        "\"problems\":[{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,\"count\":2}]},"
-        "\"references\":{\"requests\":0,\"pages\":0,\"received\":0,\"stored\":0,\"unchanged\":0,\"bytes\":0,\"complete\":true}}");
+        "{\"type\":\"Goal\",\"requests\":0,\"pages\":0,\"received\":0,\"stored\":0,\"created\":0,\"changed\":0,\"unchanged\":0,\"bytes\":0,"
+        "\"complete\":true,\"problems\":[{\"status\":\"skipped\",\"code\":\"no_scope\",\"count\":1}]}],"
+        "\"documents\":{\"requests\":3,\"pages\":1,\"received\":0,\"stored\":0,\"created\":0,\"changed\":0,\"unchanged\":0,\"bytes\":12,"
+        "\"complete\":false,\"problems\":[{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,\"count\":2}],\"count\":3,\"items\":["
+        "{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,\"bytes\":0},{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,"
+        "\"bytes\":0},{\"status\":\"done\",\"bytes\":12}]},"
+        "\"references\":{\"requests\":1,\"pages\":1,\"received\":1,\"stored\":0,\"created\":0,\"changed\":0,\"unchanged\":1,\"bytes\":0,"
+        "\"complete\":true}}");
+    /* What was asked is not kept any more: then nobody can say what was lost. */
+    cw_str_clear(&json);
+    r.asked = r.lost = (struct cw_span){ NULL, 0 };
+    ck_assert_int_eq(cw_receipt_emit(&r, &json), CW_OK);
+    ck_assert_ptr_nonnull(strstr(cw_str_cstr(&json), "\"scopes\":{\"asked\":null,\"granted\":[\"openid\",\"patient/*.rs\"],\"lost\":null}"));
+    cw_str_release(&json);
+}
+END_TEST
+
+START_TEST(receipt_types)
+{
+    struct cw_receipt r = { .tasks = receipt_tasks, .count = CW_ARRAY_LEN(receipt_tasks) };
+    struct cw_str json;
+    cw_str_init(&json, CW_RECEIPT_TYPES_MAX);
+    ck_assert_int_eq(cw_receipt_emit_types(&r, &json), CW_OK);
+    ck_assert_str_eq(cw_str_cstr(&json),
+                     "[{\"type\":\"Patient\",\"received\":1,\"stored\":1,\"unchanged\":0,\"failed\":0},"
+                     "{\"type\":\"Observation\",\"received\":78,\"stored\":60,\"unchanged\":11,\"failed\":1},"
+                     "{\"type\":\"Goal\",\"received\":0,\"stored\":0,\"unchanged\":0,\"failed\":0},"
+                     "{\"type\":\"Binary\",\"received\":0,\"stored\":0,\"unchanged\":0,\"failed\":2}]");
     cw_str_release(&json);
 }
 END_TEST
@@ -328,6 +360,7 @@ Suite *suite_fhir_plan(void)
     tcase_add_loop_test(tcase, plan_bad_profile, 0, (int)CW_ARRAY_LEN(bad_profiles));
     tcase_add_loop_test(tcase, relax_url, 0, (int)CW_ARRAY_LEN(relax_rows));
     tcase_add_test(tcase, receipt_text);
+    tcase_add_test(tcase, receipt_types);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -21,6 +21,7 @@
 #include "model/keys.h"
 #include "model/org.h"
 #include "model/pull.h"
+#include "model/pull_receipt.h"
 #include "model/registration.h"
 #include "os/sys.h"
 #include "scheduler/budget.h"
@@ -265,8 +266,50 @@ static const struct cw_task *task_of(const struct cw_task *tasks, size_t count, 
     return NULL;
 }
 
+/* The attempt that made the connection, and a later one that failed: it changed nothing. */
+static void insert_attempts(void)
+{
+    static const char *const asked[] = { "openid patient/Patient.rs patient/Observation.read patient/Condition.read", "openid" };
+    for (int i = 0; i < 2; i++) {
+        char sql[1200];
+        (void)snprintf(sql, sizeof sql,
+                       "INSERT INTO attempt (id, session, organization, patient, source, endpoint, connection, status, state_expires_at,"
+                       " browser_hash, scopes_asked, key_version, language, started_at) SELECT CONCAT(SUBSTR(id, 1, 15), '%d'), id, organization, patient,"
+                       " source, endpoint, id, %d, NOW(3), RPAD('', 32, 'x'), '%s', 1, 'en', NOW(3) FROM connection ORDER BY created_at DESC, id DESC LIMIT 1",
+                       i, i == 0 ? 3 : 4, asked[i]);
+        cw_test_db_sql(&test, sql);
+    }
+}
+
+/* Every request for data that the hospital has seen stands in the receipt: those that a stale token, a 503 and a redirect cost, too. */
+static void check_receipt(const struct cw_pull *ended)
+{
+    struct cw_err err = { 0 };
+    struct cw_pull_receipt receipt;
+    struct cw_receipt_check check;
+    must(cw_pull_receipt_get(&m, pull, arena, &receipt, &err), &err);
+    must(cw_pull_receipt_verify(&m, &receipt, arena, &check, &err), &err);
+    ck_assert_int_eq(check.stage, CW_SIGNING_CURRENT);
+    json_t *json = json_loadb(receipt.json.ptr, receipt.json.len, 0, NULL);
+    const json_t *totals = json_object_get(json, "totals");
+    unsigned asked = 0;
+    for (size_t i = 0; i < script_server_count(hospital); i++) {
+        const char *target = script_server_request(hospital, i)->target;
+        asked += strncmp(target, "/fhir/", 6) == 0 && strncmp(target, "/fhir/metadata", 14) != 0;
+    }
+    ck_assert_int_eq(json_integer_value(json_object_get(totals, "requests")), asked);
+    ck_assert_uint_eq(ended->requests, asked);
+    ck_assert_int_gt(asked, json_integer_value(json_object_get(totals, "pages")));
+    ck_assert_int_eq(json_integer_value(json_object_get(totals, "created")), 6);
+    char *lost = json_dumps(json_object_get(json_object_get(json, "scopes"), "lost"), JSON_COMPACT);
+    ck_assert_str_eq(lost, "[\"openid\",\"patient/Condition.read\"]"); /* Observation came in the other dialect */
+    free(lost);
+    json_decref(json);
+}
+
 START_TEST(a_pull_gets_what_there_is_and_tells_the_rest)
 {
+    insert_attempts();
     pid_t pid = start_daemon();
     struct cw_pull ended = wait_for_end();
     struct cw_err err = { 0 };
@@ -293,6 +336,7 @@ START_TEST(a_pull_gets_what_there_is_and_tells_the_rest)
         }
     }
     ck_assert_uint_eq(refreshes, 1);
+    check_receipt(&ended);
     struct cw_grant grant = { 0 };
     must(cw_grant_get(&m, connection.id, &grant, &err), &err);
     ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-2"));
