@@ -494,7 +494,14 @@ void cw_sbx_recording_rewind(struct cw_sbx_recording *recording)
 
 /* --- as it is played --- */
 
-/* Copies `text` with `with` in place of `what`, where that is a whole base: not a part of a longer name. */
+/* What stands at the end of the copied text, "http" or "https"; 0 when it is neither. */
+static size_t scheme_length(const struct cw_str *out)
+{
+    return cw_span_ends(cw_str_span(out), CW_SPAN("https")) ? 5 : cw_span_ends(cw_str_span(out), CW_SPAN("http")) ? 4 : 0;
+}
+
+/* Copies `text` with `with` in place of `what`, a base without its scheme, where that is a whole base: behind http or https, since a proxy may have
+ * taken the one for the other, and not a part of a longer name. */
 static enum cw_code put_base(struct cw_span text, struct cw_span what, struct cw_span with, struct cw_str *out)
 {
     for (;;) {
@@ -504,7 +511,11 @@ static enum cw_code put_base(struct cw_span text, struct cw_span what, struct cw
             return cw_str_code(out);
         }
         char next = at + what.len < text.len ? text.ptr[at + what.len] : '\0';
-        bool whole = strchr("/?#\"'\\ \t\r\n<>,;|&", next) != NULL; /* the end of the text is one of them */
+        size_t scheme = scheme_length(out);
+        bool whole = scheme > 0 && strchr("/?#\"'\\ \t\r\n<>,;|&", next) != NULL; /* the end of the text is one of them */
+        if (whole && cw_str_code(out) == CW_OK) {
+            cw_str_cut(out, out->len - scheme);
+        }
         cw_str_add_span(out, whole ? with : what);
         text = cw_span_from(text, at + what.len);
     }
@@ -527,8 +538,9 @@ static enum cw_code put_bases(const struct cw_sbx_recording *recording, struct c
     cw_str_init(&plain, CW_RESPONSE_MAX);
     cw_str_init(&slashed, CW_SBX_RECORDING_URL_MAX);
     add_slashed(base, &slashed);
-    enum cw_code rc = put_base(text, cw_span_cstr(recording->base), base, &plain);
-    return rc == CW_OK ? put_base(cw_str_span(&plain), cw_span_cstr(recording->slashed), cw_str_span(&slashed), out) : rc;
+    enum cw_code rc = put_base(text, cw_sbx_url_behind_scheme(cw_span_cstr(recording->base)), base, &plain);
+    struct cw_span tail = cw_span_from(cw_span_cstr(recording->slashed), strcspn(recording->slashed, ":"));
+    return rc == CW_OK ? put_base(cw_str_span(&plain), tail, cw_str_span(&slashed), out) : rc;
 }
 
 struct played {
@@ -578,7 +590,7 @@ enum cw_code cw_sbx_recorded_headers(const struct cw_sbx_recording *recording, c
 
 static bool looks_like_json(struct cw_span text)
 {
-    text = cw_span_trim(text);
+    text = cw_span_trim(cw_span_starts(text, CW_SPAN("\xef\xbb\xbf")) ? cw_span_from(text, 3) : text);
     return text.len > 0 && (*text.ptr == '{' || *text.ptr == '[');
 }
 

@@ -18,13 +18,20 @@ bool cw_sbx_url_good(struct cw_span url)
     if (scheme == 0 || url.len == scheme || url.len > CW_SBX_RECORDING_URL_MAX || url.ptr[scheme] == '/') {
         return false;
     }
+    size_t query = cw_span_find(url, '?');
     for (size_t i = 0; i < url.len; i++) {
         unsigned char c = (unsigned char)url.ptr[i];
-        if (c <= 0x20 || c == 0x7f || c == '"' || c == '\\' || c == '#') {
+        bool never = c < 0x20 || c == 0x7f || c == '#';
+        if (never || (i < query && (c == ' ' || c == '"' || c == '\\'))) { /* some clients do not code their queries */
             return false;
         }
     }
     return true;
+}
+
+struct cw_span cw_sbx_url_behind_scheme(struct cw_span url)
+{
+    return cw_span_from(url, cw_span_find_span(url, CW_SPAN("://")));
 }
 
 /* Cuts the last segment, and the slash before it, off a URL without query. False when there is none left behind the host. */
@@ -34,7 +41,7 @@ static bool cut_last(struct cw_span *url, struct cw_span *ret_segment)
     while (at > 0 && url->ptr[at - 1] != '/') {
         at--;
     }
-    if (at < 9 || url->ptr[at - 2] == '/') {
+    if (at <= cw_span_find_span(*url, CW_SPAN("://")) + 3) {
         return false;
     }
     *ret_segment = cw_span_from(*url, at);
@@ -92,6 +99,8 @@ size_t cw_sbx_url_bases(struct cw_span url, struct cw_span ret_bases[CW_SBX_URL_
 
 bool cw_sbx_url_split(struct cw_span url, struct cw_span base, struct cw_span *ret_path, struct cw_span *ret_query)
 {
+    url = cw_sbx_url_behind_scheme(url);
+    base = cw_sbx_url_behind_scheme(base);
     struct cw_span rest = cw_span_from(url, base.len);
     if (!cw_span_starts(url, base) || (rest.len > 0 && *rest.ptr != '/' && *rest.ptr != '?')) {
         return false;

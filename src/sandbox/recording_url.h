@@ -16,7 +16,9 @@ bool cw_sbx_url_good(struct cw_span url) CW_MUST_USE;
  * slash at their ends. Returns how many. */
 #define CW_SBX_URL_BASES 2u
 size_t cw_sbx_url_bases(struct cw_span url, struct cw_span ret_bases[CW_SBX_URL_BASES]) CW_NONNULL(2);
-/* True when `url` is `base` or below; *ret_path is then what is behind it, coded, and *ret_query. */
+/* "://host/path?query" of it. */
+struct cw_span cw_sbx_url_behind_scheme(struct cw_span url);
+/* True when `url` is `base` or below, by http or https; *ret_path is then what is behind it, coded, and *ret_query. */
 bool cw_sbx_url_split(struct cw_span url, struct cw_span base, struct cw_span *ret_path, struct cw_span *ret_query)
     CW_NONNULL(3, 4) CW_MUST_USE;
 /* Appends "METHOD path?query" in the one form in which keys are compared: parameters decoded, sorted, coded again. `path` is decoded. Without _count when `loose`.

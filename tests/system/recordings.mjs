@@ -41,7 +41,7 @@ const key = (raw) => {
 };
 const typeOf = (target) => /^\/([A-Za-z]+)/.exec(target)?.[1];
 const FIRST = /[?&](patient|subject|beneficiary)=/; // of a search; what a next link has of its own is opaque
-const kindOf = (target) => (target.includes('?') ? 'search' : 'read');
+const kindOf = (target) => (/[?$]/.test(target) ? 'search' : 'read');
 const groupOf = (task) => (task.kind === 'search' ? 'search' : 'read'); // a reference, a document and the Patient are reads
 // What the status of a pull may say of an answer.
 const REASONS = {
@@ -170,6 +170,8 @@ export default function add(stack, { recordings }) {
       assert.ok(second.at - first.at >= 1000, `${type}: ${second.at - first.at} ms`);
     }
     assert.equal(pull.status, 'complete');
+    const payer = await pulled('made-payer');
+    assert.deepEqual(payer.requests.filter((r) => /_include=ExplanationOfBenefit(:|%3A)\*/.test(r.target)).map((r) => [r.status, r.target.includes('startIndex')]), [[200, false], [200, true]]);
     if (!names.includes('epic')) return;
     const epic = await pulled('epic');
     assert.deepEqual(epic.requests.filter((r) => /^\/(RelatedPerson|EpisodeOfCare)\?/.test(r.target)), []);

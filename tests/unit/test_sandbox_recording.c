@@ -61,6 +61,7 @@ START_TEST(base_and_patient_are_what_most_urls_say)
         { LINE("https://h.example/r4/Patient/someone-else", "\"body\":\"\"") LINE("https://h.example/r4/Goal?patient=7", "\"body\":\"\"")
           LINE("https://h.example/r4/Device?patient=7", "\"body\":\"\"") LINE("https://other.example/doc.pdf", "\"body\":\"\""),
           "https://h.example/r4", "7" },
+        { LINE("https://h.example/base//Patient/7", "\"body\":\"\"") LINE("https://h.example/base//Goal?patient=7", "\"body\":\"\""), "https://h.example/base/", "7" },
         { LINE("https://h.example/r4/ExplanationOfBenefit?beneficiary=9&_count=10", "\"body\":\"\""), "https://h.example/r4", "9" },
     };
     for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
@@ -83,11 +84,12 @@ START_TEST(a_query_is_found_in_any_order_and_coding)
         read_good(PATIENT LINE(B "/Observation?_count=50&category=vital%2Dsigns&patient=p-1", "\"body\":\"v\"")
                       LINE(B "/Observation?patient=p-1&category=a+b,c", "\"body\":\"s\"")
                           LINE(B "/Goal?patient=p-1&_count=20", "\"body\":\"g20\"") LINE(B "/Goal?patient=p-1&_count=10", "\"body\":\"g10\"")
-                              LINE(B "?page=AbC%2F1", "\"body\":\"p\"") LINE(B "/Binary/a%20b", "\"body\":\"b\""));
+                              LINE(B "?page=AbC%2F1", "\"body\":\"p\"") LINE(B "/Goal?patient=p-1&code=a b|c", "\"body\":\"raw\"") LINE(B "/Binary/a%20b", "\"body\":\"b\""));
     ck_assert_str_eq(body_of(recording, "/Observation", "patient=p-1&category=vital-signs&_count=50"), "v");
     ck_assert_str_eq(body_of(recording, "/Observation", "category=a%20b%2Cc&patient=p-1&_count=100"), "s"); /* page sizes are a wish */
     ck_assert_str_eq(body_of(recording, "/Goal", "_count=10&patient=p-1"), "g10");
     ck_assert_str_eq(body_of(recording, "", "page=AbC/1"), "p");
+    ck_assert_str_eq(body_of(recording, "/Goal", "code=a%20b%7Cc&patient=p-1"), "raw");
     ck_assert_str_eq(body_of(recording, "/Binary/a b", ""), "b");
     ck_assert_str_eq(body_of(recording, "/Observation", "patient=p-1"), "(none)");
     ck_assert_str_eq(body_of(recording, "/Observation", "patient=p-1&category=vital-signs&category=x"), "(none)");
@@ -152,6 +154,9 @@ START_TEST(bodies_are_texts_json_or_bytes)
         { "\"body\":\"{\\\"url\\\":\\\"https:\\\\/\\\\/ehr.example.org\\\\/api\\\\/FHIR\\\\/R4\\\\/Goal?page=2\\\"}\"",
           "{\"url\":\"http:\\/\\/127.0.0.1:8480\\/sandbox\\/as\\/recorded-x\\/fhir\\/Goal?page=2\"}" },
         { "\"body\":\"{\\\"a\\\":\\\"" B "B/Goal\\\",\\\"b\\\":\\\"" B "-old\\\"}\"", "{\"a\":\"" B "B/Goal\",\"b\":\"" B "-old\"}" },
+        { "\"body\":\"{\\\"a\\\":\\\"http://ehr.example.org/api/FHIR/R4/Goal\\\",\\\"b\\\":\\\"ftp://ehr.example.org/api/FHIR/R4/Goal\\\"}\"",
+          "{\"a\":\"" HERE "/Goal\",\"b\":\"ftp://ehr.example.org/api/FHIR/R4/Goal\"}" },
+        { "\"body\":\"\\ufeff{\\\"a\\\":\\\"" B "\\\"}\"", "\xef\xbb\xbf{\"a\":\"" HERE "\"}" },
         { "\"body\":\"<html>" B "/\"", "<html>" B "/" }, /* no JSON: a document's bytes are its own */
         { "\"body_base64\":\"eyJhIjoxfQ==\"", "{\"a\":1}" },
         { "\"body\":null", "" },

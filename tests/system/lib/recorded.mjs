@@ -66,7 +66,28 @@ function capable() {
   ].join('\n');
 }
 
-export const made = { 'made-plain': plain, 'made-capable': capable };
+// A payer as its host's profile knows it: $everything, claims with what they name, pages by startIndex whose links are plain http.
+function payer() {
+  const base = 'https://made.humana.com/api/fhir';
+  const resource = [
+    { type: 'Patient', interaction: [{ code: 'read' }], operation: [{ name: 'everything', definition: 'x' }] },
+    { type: 'Coverage', interaction: [{ code: 'read' }, { code: 'search-type' }], searchParam: [{ name: 'patient', type: 'reference' }] },
+    { type: 'ExplanationOfBenefit', interaction: [{ code: 'read' }, { code: 'search-type' }], searchInclude: ['ExplanationOfBenefit:*'], searchParam: [{ name: 'patient', type: 'reference' }] },
+  ];
+  const claim = (n) => `{"resourceType":"ExplanationOfBenefit","id":"eob--${n}","patient":{"reference":"Patient/-pay.1"},"provider":{"reference":"Practitioner/doc-1"},"total":[{"amount":{"value":${n}.50,"currency":"USD"}}]}`;
+  const set = (resources, next) => `{"resourceType":"Bundle","type":"searchset"${next ? `,"link":[{"relation":"next","url":"${next}"}]` : ''},"entry":[${resources.map(([r, mode = 'match']) => `{"resource":${r},"search":{"mode":"${mode}"}}`).join(',')}]}`;
+  const target = '/ExplanationOfBenefit?patient=-pay.1&_include=ExplanationOfBenefit%3A*&_count=50';
+  return [
+    exchange('/metadata', 200, JSON.stringify({ resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }), { base }),
+    exchange('/Patient/-pay.1', 200, patient.replaceAll('made-1', '-pay.1'), { base }),
+    exchange('/Patient/-pay.1/$everything?_count=50', 403, issue('error', 'forbidden', 'not here'), { base }),
+    exchange('/Coverage?patient=-pay.1', 200, '{"resourceType":"Bundle","type":"searchset","total":0}', { base }),
+    exchange(target, 200, set([[claim(1)], ['{"resourceType":"Practitioner","id":"doc-1","name":[{"family":"Payne"}]}', 'include']], `${base.replace('https', 'http')}${target}&startIndex=50`), { base }),
+    exchange(`${target}&startIndex=50`, 200, set([[claim(2)]]), { base }),
+  ].join('\n');
+}
+
+export const made = { 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
 
 // --- reading one ---
 
@@ -81,7 +102,7 @@ export class Recording {
   constructor(text, base) {
     const rows = text.split('\n').filter((line) => line.trim()).map((line) => ({ ...JSON.parse(line), raw: members(line).get('body') }));
     this.base = rows.map(({ url }) => /^(.*?)\/(?:Patient\/[^/?]+|metadata|[A-Z][A-Za-z]+\?.*patient=.*)$/.exec(url)?.[1]).find(Boolean);
-    const put = (s) => s.replaceAll(new RegExp(`${this.base.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?=[/?#"'\\\\ \\s<>,;|&]|$)`, 'g'), base)
+    const put = (s) => s.replaceAll(new RegExp(`https?${this.base.replace(/^https?/, '').replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?=[/?#"'\\\\ \\s<>,;|&]|$)`, 'g'), base)
       .replaceAll(this.base.replaceAll('/', '\\/'), base.replaceAll('/', '\\/'));
     this.exact = new Map();
     this.loose = new Map();
