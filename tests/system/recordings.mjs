@@ -162,7 +162,7 @@ export default function add(stack, { recordings }) {
     });
   }
 
-  test('recordings: Retry-After is waited for, and Epic is asked for nothing that it only reads', async () => {
+  test('recordings: Retry-After is waited for, claims bring what they name, and Epic is asked for nothing that it only reads', async () => {
     const { requests, pull } = await pulled('made-plain');
     for (const type of ['Immunization', 'Goal']) {
       const [first, second, ...more] = requests.filter((r) => typeOf(r.target) === type).map((r) => ({ status: r.status, at: Date.parse(r.at) }));
