@@ -111,12 +111,16 @@ static char *whole_query(const struct maker *m, const struct candidate *c)
 {
     const struct cw_capability_type *type = offered_type(m, cw_span_cstr(c->type));
     bool include = (c->flags & ROW_MEDICATION) != 0 && type != NULL && cw_capability_includes(type, "MedicationRequest:medication");
+    bool claims = type != NULL && strcmp(c->type, "ExplanationOfBenefit") == 0 && cw_capability_includes(type, "ExplanationOfBenefit:*");
     bool revinclude = m->revinclude && type != NULL && cw_capability_revincludes(type, "Provenance:target");
     struct cw_str query;
     cw_str_init(&query, CW_URL_MAX);
     cw_str_add_cstr(&query, c->query);
     if (include) {
         cw_str_addf(&query, "%s_include=MedicationRequest:medication", query.len > 0 ? "&" : "");
+    }
+    if (claims) { /* CARIN Blue Button: payer, provider and coverage come along */
+        cw_str_addf(&query, "%s_include=ExplanationOfBenefit:*", query.len > 0 ? "&" : "");
     }
     if (revinclude) {
         cw_str_addf(&query, "%s_revinclude=Provenance:target", query.len > 0 ? "&" : "");

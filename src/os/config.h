@@ -74,6 +74,7 @@ enum cw_config_key {
     /* [sandbox] */
     CW_CONF_SANDBOX_ENABLED,     /* enabled: default false; chartway-sandbox refuses to start without */
     CW_CONF_SANDBOX_DATA,        /* data: folder of transaction Bundles and NDJSON to serve beside the generated patients; optional */
+    CW_CONF_SANDBOX_RECORDINGS,  /* recordings: folder of recorded exchanges, a hospital a file; optional */
     CW_CONF_SANDBOX_OTHER_ORIGIN, /* other_origin: a second host that leads to the sandbox; "" when there is none */
     CW_CONF_SANDBOX_OPERATOR_TOKEN_FILE, /* operator_token_file: bearer token of the fault calls */
     CW_CONF__COUNT

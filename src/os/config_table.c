@@ -112,6 +112,8 @@ const struct config_row cw_config_table[CW_CONF__COUNT] = {
         "Whether chartway-sandbox may run here. Never in production." },
     [CW_CONF_SANDBOX_DATA] = { "sandbox", "data", CONFIG_PATH, false, 0, 1024, "", NULL, NULL,
         "Folder of transaction Bundles and NDJSON that the sandbox hospital serves beside its generated patients." },
+    [CW_CONF_SANDBOX_RECORDINGS] = { "sandbox", "recordings", CONFIG_PATH, false, 0, 1024, "", NULL, NULL,
+        "Folder of recordings (*.ndjson, one HTTP exchange a line); each file is a hospital that answers as recorded." },
     [CW_CONF_SANDBOX_OTHER_ORIGIN] = { "sandbox", "other_origin", CONFIG_TEXT, false, 0, 255, "", NULL, NULL,
         "Origin of a second host that leads to the sandbox too, for personalities that live on two." },
     [CW_CONF_SANDBOX_OPERATOR_TOKEN_FILE] = { "sandbox", "operator_token_file", CONFIG_PATH, false, 0, 1024, "", NULL, NULL,

@@ -206,6 +206,9 @@ static void search_type(struct visit *visit)
 
 void type_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     struct visit visit = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     struct cw_span type = cw_request_path_var(request, "type");
     const char *path = cw_arena_printf(cw_request_arena(request), "/%.*s", (int)type.len, type.ptr);
@@ -254,6 +257,9 @@ static void next_page(struct visit *visit)
 
 void base_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     struct visit visit = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     next_page(&visit);
     note(&visit, "");
@@ -344,6 +350,9 @@ static void read_instance(struct visit *visit, const struct cw_sbx_type *type, s
 
 void instance_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     struct visit visit = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     struct cw_span id = cw_request_path_var(request, "id");
     const struct cw_sbx_type *type = cw_sbx_type_find(cw_request_path_var(request, "type"));

@@ -59,10 +59,13 @@ void page_fault(struct cw_request *request, struct cw_reply *reply, int status, 
     say(request, reply, status, status == 404 ? "There is nothing here." : "The sandbox hospital cannot answer this.");
 }
 
-static void list_patients(struct hospital *hospital, struct cw_page *page)
+static void list_patients(const struct site *site, struct cw_page *page)
 {
-    for (size_t i = 0; i < cw_sbx_patient_count(hospital->store); i++) {
-        const struct cw_sbx_patient *patient = cw_sbx_patient_at(hospital->store, i);
+    const struct cw_sbx_store *store = site->hospital->store;
+    size_t count = site->recording != NULL ? 1 : cw_sbx_patient_count(store);
+    for (size_t i = 0; i < count; i++) {
+        const struct cw_sbx_patient *patient =
+            site->recording != NULL ? cw_sbx_recording_patient(site->recording) : cw_sbx_patient_at(store, i);
         struct cw_page *item = cw_page_item(page, "patients");
         if (item != NULL) {
             cw_page_bool(item, "first", i == 0);
@@ -97,7 +100,7 @@ void home_get(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     cw_page_cstr(page, "base", site_of(request)->base);
-    list_patients(hospital_of(request), page);
+    list_patients(site_of(request), page);
     list_personalities(hospital_of(request), page, cw_request_arena(request));
     render(request, reply, "sandbox/home", page, 200);
 }
@@ -274,7 +277,7 @@ static void show_login(struct asked *asked, const char *problem, int status)
     cw_page_cstr(page, "path", asked->site->path);
     cw_page_cstr(page, "client", cw_sbx_client_name(asked->client));
     cw_page_cstr(page, "problem", problem);
-    list_patients(asked->hospital, page);
+    list_patients(asked->site, page);
     allow_way_back(asked);
     render(asked->request, asked->reply, "sandbox/login", page, status);
 }
@@ -333,11 +336,11 @@ static bool read_step(struct asked *asked, struct cw_sbx_params *ret_form)
     return read_asked(asked, cw_sbx_param(ret_form, "request"));
 }
 
-static const struct cw_sbx_patient *patient_of(struct hospital *hospital, const struct cw_sbx_params *form)
+static const struct cw_sbx_patient *patient_of(const struct site *site, const struct cw_sbx_params *form)
 {
     struct cw_span typed = cw_span_trim(cw_sbx_param(form, "name"));
-    const struct cw_sbx_patient *patient = typed.len > 0 ? cw_sbx_patient_named(hospital->store, typed) : NULL;
-    return patient != NULL || typed.len > 0 ? patient : cw_sbx_patient_find(hospital->store, cw_sbx_param(form, "patient"));
+    const struct cw_sbx_patient *patient = typed.len > 0 ? site_patient_named(site, typed) : NULL;
+    return patient != NULL || typed.len > 0 ? patient : site_patient(site, cw_sbx_param(form, "patient"));
 }
 
 /* Faults at the door. False when it has answered. */
@@ -382,7 +385,7 @@ void login_post(struct cw_request *request, struct cw_reply *reply)
     if (!read_step(&asked, &form)) {
         return;
     }
-    const struct cw_sbx_patient *patient = patient_of(asked.hospital, &form);
+    const struct cw_sbx_patient *patient = patient_of(asked.site, &form);
     if (patient == NULL) {
         show_login(&asked, "Nobody of that name is a patient here.", 200);
         return;
@@ -462,7 +465,7 @@ void consent_post(struct cw_request *request, struct cw_reply *reply)
     if (!read_step(&asked, &form)) {
         return;
     }
-    const struct cw_sbx_patient *patient = cw_sbx_patient_find(asked.hospital->store, cw_sbx_param(&form, "patient"));
+    const struct cw_sbx_patient *patient = site_patient(asked.site, cw_sbx_param(&form, "patient"));
     if (patient == NULL) {
         show_login(&asked, "Please sign in again.", 400);
         return;

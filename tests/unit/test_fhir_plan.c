@@ -148,6 +148,24 @@ START_TEST(plan_plain)
 }
 END_TEST
 
+START_TEST(plan_brings_along_what_claims_name)
+{
+    static const char *const texts[] = {
+        "{\"resourceType\":\"CapabilityStatement\",\"rest\":[{\"mode\":\"server\",\"resource\":[{\"type\":\"ExplanationOfBenefit\","
+        "\"searchInclude\":[\"ExplanationOfBenefit:patient\",\"ExplanationOfBenefit:*\"],\"searchParam\":[{\"name\":\"patient\"}]}]}]}",
+        "{\"resourceType\":\"CapabilityStatement\",\"rest\":[{\"mode\":\"server\",\"resource\":[{\"type\":\"ExplanationOfBenefit\","
+        "\"searchInclude\":[\"ExplanationOfBenefit:patient\"],\"searchParam\":[{\"name\":\"patient\"}]}]}]}",
+    };
+    static const char *const queries[] = { "_include=ExplanationOfBenefit:*&_count=50", "_count=50" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(texts); i++) {
+        struct cw_capability capability;
+        ck_assert_int_eq(cw_capability_read(cw_span_cstr(texts[i]), fhir_arena, &capability, NULL), CW_OK);
+        struct cw_plan plan = make("patient/*.rs", &capability, NULL);
+        ck_assert_str_eq(item_of(&plan, "ExplanationOfBenefit", 0)->query, queries[i]);
+    }
+}
+END_TEST
+
 START_TEST(plan_offered)
 {
     struct cw_capability capability;
@@ -353,6 +371,7 @@ Suite *suite_fhir_plan(void)
     tcase_add_test(tcase, capability_odd);
     tcase_add_test(tcase, plan_plain);
     tcase_add_test(tcase, plan_offered);
+    tcase_add_test(tcase, plan_brings_along_what_claims_name);
     tcase_add_test(tcase, plan_scopes);
     tcase_add_test(tcase, plan_profile);
     tcase_add_test(tcase, plan_extra_query_and_types);
