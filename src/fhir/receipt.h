@@ -30,6 +30,12 @@ struct cw_receipt_task {
     uint64_t bytes;
 };
 
+/* What was met and not taken: entries, references and documents, by type and reason. */
+struct cw_receipt_skip {
+    struct cw_span type, reason;
+    unsigned count;
+};
+
 struct cw_receipt {
     const char *status;      /* of the pull: "complete", "partial", "failed" */
     struct cw_span failure;  /* code, absent unless failed */
@@ -37,6 +43,8 @@ struct cw_receipt {
     struct cw_span asked, granted; /* scopes, separated by blanks */
     const struct cw_receipt_task *tasks;
     size_t count;
+    const struct cw_receipt_skip *skips;
+    size_t skip_count;
 };
 
 /* Appends
@@ -44,7 +52,8 @@ struct cw_receipt {
  *    "scopes":{"asked":[],"granted":[],"lost":[]},
  *    "totals":{"requests","pages","received","stored","unchanged","bytes"},
  *    "types":[{"type","requests","pages","received","stored","unchanged","bytes","total"?,"complete","problems":[{"status","code","http_status"?,"count"}]?}],
- *    "documents":{…as a type…}, "references":{…}}
+ *    "documents":{…as a type…}, "references":{…},
+ *    "left_out":[{"type","reason","count"}]?}
  * Types stand in the order of their first search. A lost scope was asked and is not granted in the same words; servers that answer in another
  * dialect show all as lost, so read it together with "granted". The string's fault is returned. */
 enum cw_code cw_receipt_emit(const struct cw_receipt *receipt, struct cw_str *out) CW_NONNULL(1, 2) CW_MUST_USE;
