@@ -47,9 +47,20 @@ static bool is_hole(const struct cw_task *tasks, size_t count, const struct cw_t
     return !refused || (task->kind <= CW_TASK_SEARCH && !type_arrived(tasks, count, task->resource_type));
 }
 
-static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count)
+/* What was met and could not be taken though it was there. */
+static bool lost_any(const struct cw_pull_skip *skips, size_t count)
 {
-    bool any = false, hole = false, failed = false;
+    for (size_t i = 0; i < count; i++) {
+        if (cw_pull_skip_is_loss(skips[i].reason)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count, bool lost)
+{
+    bool any = false, hole = lost, failed = false;
     for (size_t i = 0; i < count; i++) {
         any |= tasks[i].status == CW_TASK_DONE || tasks[i].pages > 0;
         hole |= is_hole(tasks, count, &tasks[i]);
@@ -92,25 +103,42 @@ static void receipt_task(const struct cw_task *task, struct cw_receipt_task *ret
     };
 }
 
-static enum cw_code emit(struct run *run, const struct cw_task *tasks, size_t count, enum cw_pull_status status,
-                         struct cw_span failure, struct cw_arena *arena, struct cw_str *out, struct cw_err *err)
+/* What the pull left behind, read once. */
+struct outcome {
+    struct cw_task *tasks;
+    size_t count;
+    struct cw_pull_skip *skips;
+    size_t skip_count;
+    enum cw_pull_status status;
+    const char *failure;
+};
+
+static enum cw_code emit(struct run *run, const struct outcome *outcome, struct cw_arena *arena, struct cw_str *out, struct cw_err *err)
 {
+    size_t count = outcome->count;
     struct cw_receipt_task *lines = cw_arena_array(arena, count + 1, sizeof *lines);
-    if (lines == NULL) {
+    struct cw_receipt_skip *skips = cw_arena_array(arena, outcome->skip_count + 1, sizeof *skips);
+    if (lines == NULL || skips == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.receipt", "out of memory");
     }
     for (size_t i = 0; i < count; i++) {
-        receipt_task(&tasks[i], &lines[i]);
+        receipt_task(&outcome->tasks[i], &lines[i]);
+    }
+    for (size_t i = 0; i < outcome->skip_count; i++) {
+        const struct cw_pull_skip *skip = &outcome->skips[i];
+        skips[i] = (struct cw_receipt_skip){ .type = skip->resource_type, .reason = skip->reason, .count = skip->count };
     }
     struct cw_receipt receipt = {
-        .status = cw_pull_status_name(status),
-        .failure = failure,
+        .status = cw_pull_status_name(outcome->status),
+        .failure = cw_span_cstr(outcome->failure),
         .started_us = run->pull.started_us != 0 ? run->pull.started_us : run->pull.created_us,
         .ended_us = cw_now_us(),
         .asked = run->connection.scopes,
         .granted = run->connection.scopes,
         .tasks = lines,
         .count = count,
+        .skips = skips,
+        .skip_count = outcome->skip_count,
     };
     enum cw_code rc = cw_receipt_emit(&receipt, out);
     return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "pull.receipt", "the receipt could not be written");
@@ -118,25 +146,27 @@ static enum cw_code emit(struct run *run, const struct cw_task *tasks, size_t co
 
 static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, struct cw_err *err)
 {
-    struct cw_task *tasks;
-    size_t count;
-    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &tasks, &count, err);
+    struct outcome outcome = { .count = 0 };
+    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &outcome.tasks, &outcome.count, err);
+    if (rc == CW_OK) {
+        rc = cw_pull_skips(&s->model, run->pull.id, arena, &outcome.skips, &outcome.skip_count, err);
+    }
     if (rc == CW_OK) {
         rc = cw_pull_get(&s->model, run->pull.id, arena, &run->pull, err);
     }
     if (rc != CW_OK) {
         return rc;
     }
-    enum cw_pull_status status = status_of(run, tasks, count);
-    const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
+    outcome.status = status_of(run, outcome.tasks, outcome.count, lost_any(outcome.skips, outcome.skip_count));
+    outcome.failure = outcome.status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
     CW_AUTO_STR receipt;
     cw_str_init(&receipt, CW_RECEIPT_MAX);
-    rc = emit(run, tasks, count, status, cw_span_cstr(failure), arena, &receipt, err);
+    rc = emit(run, &outcome, arena, &receipt, err);
     if (rc == CW_OK) {
-        struct cw_pull_ending ending = { .status = status,
-                                         .failure_code = failure,
+        struct cw_pull_ending ending = { .status = outcome.status,
+                                         .failure_code = outcome.failure,
                                          .receipt_json = cw_str_span(&receipt),
-                                         .again_us = again_at(run, tasks, count) };
+                                         .again_us = again_at(run, outcome.tasks, outcome.count) };
         rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, &ending, err);
     }
     return rc;
@@ -144,7 +174,7 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
 
 enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err)
 {
-    struct cw_arena *arena = cw_arena_new((size_t)16 * 1024 * 1024);
+    struct cw_arena *arena = cw_arena_new((size_t)32 * 1024 * 1024);
     if (arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
     }
