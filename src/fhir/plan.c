@@ -15,6 +15,7 @@
 #include "smart/scope.h"
 
 #define WHERE "plan"
+#define COUNT_UNTOLD 10u /* asked for where a server's own page is too big */
 
 struct maker {
     const struct cw_plan_input *input;
@@ -64,6 +65,18 @@ static struct grant grant_of(struct cw_span granted, struct cw_span type)
         grant.filtered = grant.filtered || (!whole && (scope.permissions & CW_PERM_SEARCH) != 0);
     }
     return grant;
+}
+
+bool cw_plan_may_read(struct cw_span granted, struct cw_span type)
+{
+    struct cw_span word;
+    while (cw_span_word(&granted, &word)) {
+        struct cw_scope scope;
+        if (cw_scope_parse(word, &scope) && concerns(&scope, type) && (scope.permissions & CW_PERM_READ) != 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* --- what is offered --- */
@@ -529,7 +542,8 @@ bool cw_plan_relax(struct cw_span url, struct cw_str *out)
     return false;
 }
 
-bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
+/* `url` with this _count; false when that is what it is, or it does not fit. */
+static bool with_count(struct cw_span url, uint64_t wanted, struct cw_str *out)
 {
     static const char *const count[] = { "_count", NULL };
     size_t mark = cw_span_find(url, '?');
@@ -537,11 +551,30 @@ bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
     cw_str_init(&shrunk, CW_URL_MAX);
     cw_str_add_span(&shrunk, cw_span_upto(url, mark));
     (void)without(cw_span_from(url, mark + 1), count, &shrunk);
-    cw_str_addf(&shrunk, "%c_count=1", cw_span_find(cw_str_span(&shrunk), '?') < shrunk.len ? '&' : '?');
+    cw_str_addf(&shrunk, "%c_count=%u", cw_span_find(cw_str_span(&shrunk), '?') < shrunk.len ? '&' : '?', (unsigned)wanted);
     bool changed = cw_str_code(&shrunk) == CW_OK && !cw_span_eq(cw_str_span(&shrunk), url) &&
                    cw_str_add_span(out, cw_str_span(&shrunk)) == CW_OK;
     cw_str_release(&shrunk);
     return changed;
+}
+
+bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
+{
+    return with_count(url, 1, out);
+}
+
+bool cw_plan_halve(struct cw_span url, struct cw_str *out)
+{
+    uint64_t now = 2 * COUNT_UNTOLD;
+    struct cw_span query = cw_span_from(url, cw_span_find(url, '?') + 1), parameter;
+    bool more;
+    do {
+        more = cw_span_cut(&query, '&', &parameter);
+        if (cw_span_starts(parameter, CW_SPAN("_count=")) && !cw_span_u64(cw_span_from(parameter, 7), 100000, &now)) {
+            return false;
+        }
+    } while (more);
+    return now > 1 && with_count(url, now / 2, out);
 }
 
 const char *const *cw_plan_types(size_t *ret_count)

@@ -221,6 +221,20 @@ static void emit_documents(struct cw_jsonw *w, const struct cw_receipt *receipt)
     cw_jsonw_close_object(w);
 }
 
+static void emit_skips(struct cw_jsonw *w, const struct cw_receipt *receipt)
+{
+    cw_jsonw_key(w, "left_out");
+    cw_jsonw_open_array(w);
+    for (size_t i = 0; i < receipt->skip_count; i++) {
+        cw_jsonw_open_object(w);
+        cw_jsonw_key_text(w, "type", receipt->skips[i].type);
+        cw_jsonw_key_text(w, "reason", receipt->skips[i].reason);
+        cw_jsonw_key_int(w, "count", receipt->skips[i].count);
+        cw_jsonw_close_object(w);
+    }
+    cw_jsonw_close_array(w);
+}
+
 enum cw_code cw_receipt_emit(const struct cw_receipt *receipt, struct cw_str *out)
 {
     struct cw_jsonw w;
@@ -249,6 +263,9 @@ enum cw_code cw_receipt_emit(const struct cw_receipt *receipt, struct cw_str *ou
     cw_jsonw_open_object(&w);
     emit_sum(&w, receipt, &(struct choice){ .kind = "reference" });
     cw_jsonw_close_object(&w);
+    if (receipt->skip_count > 0) {
+        emit_skips(&w, receipt);
+    }
     cw_jsonw_close_object(&w);
     return cw_jsonw_end(&w);
 }

@@ -35,6 +35,12 @@ struct cw_receipt_task {
     uint64_t bytes;
 };
 
+/* What was met and not taken: entries, references and documents, by type and reason. */
+struct cw_receipt_skip {
+    struct cw_span type, reason;
+    unsigned count;
+};
+
 struct cw_receipt {
     const char *status;      /* of the pull: "complete", "partial", "failed" */
     struct cw_span failure;  /* code, absent unless failed */
@@ -44,6 +50,8 @@ struct cw_receipt {
     struct cw_span granted, lost; /* the same; `lost`: of those asked, what the granted ones do not permit, whatever dialect they stand in */
     const struct cw_receipt_task *tasks;
     size_t count;
+    const struct cw_receipt_skip *skips;
+    size_t skip_count;
 };
 
 /* Appends
@@ -52,7 +60,8 @@ struct cw_receipt {
  *    "totals":{COUNTS},
  *    "types":[{"type",COUNTS,"total"?,"shortfall"?,"complete","problems":[{"status","code","http_status"?,"count"}]?}],
  *    "documents":{…as a type…,"count","items":[{"status","code"?,"http_status"?,"bytes"}]},
- *    "references":{…as a type…}}
+ *    "references":{…as a type…},
+ *    "left_out":[{"type","reason","count"}]?}
  * COUNTS is "requests","pages","received","stored","created","changed","unchanged","bytes". Types stand in the order of their first search. "total" is what
  * the server told of those searches that told it; "shortfall" how many of them did not come, left out when none. "problems" are tasks that were skipped,
  * have failed or never ran, added up by their code. "complete": none has failed or waits. The string's fault is returned. */

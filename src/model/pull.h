@@ -42,8 +42,9 @@ struct cw_task {
     enum cw_task_status status;
     struct cw_span resource_type;
     struct cw_span url;           /* where to go on, in the clear: the next page or the first URL */
+    struct cw_span first_url;     /* the first page's, where `url` is a later one; else absent */
     bool first_page;
-    unsigned ordinal, pages, received, stored, unchanged, tries;
+    unsigned ordinal, pages, received, stored, unchanged, tries, restarts;
     unsigned requests;            /* sent, those asked again included */
     unsigned created;             /* of `stored`: not there before */
     int64_t total;                /* Bundle.total, -1 when not told */
@@ -77,17 +78,38 @@ enum cw_code cw_pull_page(struct cw_model *m, struct cw_patient_row patient, str
 enum cw_code cw_pull_tasks(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_task **ret,
                            size_t *ret_count, struct cw_err *err) CW_MUST_USE;
 
+/* What was met and not taken, by type and reason: entries, references and documents. `count` is how often it was met; a page that is read again counts again. */
+struct cw_pull_skip {
+    struct cw_span resource_type;
+    struct cw_span reason;
+    unsigned count;
+};
+#define CW_SKIP_BAD_ID "bad_id"               /* an id that cannot be one */
+#define CW_SKIP_TOO_BIG "too_big"             /* over CW_FHIR_RESOURCE_MAX */
+#define CW_SKIP_WRONG_PATIENT "wrong_patient" /* it says that it is another patient's */
+#define CW_SKIP_OVER_LIMIT "over_limit"       /* references and documents beyond the budgets */
+#define CW_PULL_SKIPS_MAX 500
+enum cw_code cw_pull_skips(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_pull_skip **ret,
+                           size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* True when data that could be had did not come: such a pull is partial. */
+bool cw_pull_skip_is_loss(struct cw_span reason) CW_PURE;
+
 /* Stores plan and tasks in one transaction; waiting → running. Only the first call of a pull has an effect. */
 struct cw_task_new {
     enum cw_task_kind kind;
     const char *resource_type;
     unsigned ordinal;
-    struct cw_span url;           /* absent where skipped */
+    struct cw_span url;           /* absent where skipped, but for a document that is not asked for where it lies */
     const char *skip_code;        /* NULL, or why it is not asked */
     struct cw_span parent_type, parent_id; /* of a document: the resource of the same page that names it; else absent */
     struct cw_span binary_id;     /* of a document that is a Binary by its URL: its id; else absent */
+    struct cw_span target_id;     /* of a reference: the id of what it names; else absent */
 };
-#define CW_PULL_TASKS_MAX 4000 /* of one pull: references beyond are counted as skipped in the receipt */
+/* Tasks of one pull beside its plan; what is beyond is counted (CW_SKIP_OVER_LIMIT). */
+#define CW_PULL_REFERENCES_MAX 2000 /* to types that no search of the pull brings (smart-client-rules 7.4) */
+#define CW_PULL_COVERED_MAX 4000    /* to types that a search brings as well: most of them leave before they are asked */
+#define CW_PULL_DOCUMENTS_MAX 2000
+#define CW_PULL_TASKS_MAX (CW_PULL_REFERENCES_MAX + CW_PULL_COVERED_MAX + CW_PULL_DOCUMENTS_MAX + 600)
 enum cw_code cw_pull_plan(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
                           struct cw_span plan_json, const struct cw_task_new *tasks, size_t count, struct cw_err *err)
     CW_MUST_USE;
@@ -100,6 +122,15 @@ struct cw_waiting {
 };
 enum cw_code cw_pull_waiting(struct cw_model *m, const struct cw_pull *pull, unsigned most, struct cw_arena *arena,
                              struct cw_waiting *ret, struct cw_err *err) CW_MUST_USE;
+
+/* References that wait and name what a search of this pull has brought meanwhile are taken off. To be called with no page in flight. CW_E_CONFLICT: the
+ * job is no longer ours. */
+enum cw_code cw_pull_drop_stored(struct cw_model *m, const char *owner, const struct cw_job *job, const struct cw_pull *pull,
+                                 struct cw_err *err) CW_MUST_USE;
+/* Is this upstream id our patient's, now or before the source merged it? *ret_sure false: the Patient has not been read in this pull yet, so it may turn
+ * out to be. */
+enum cw_code cw_pull_is_patient(struct cw_model *m, const struct cw_pull *pull, const struct cw_data_key *key, struct cw_span upstream,
+                                bool *ret_ours, bool *ret_sure, struct cw_err *err) CW_MUST_USE;
 
 /* One page, digested: everything of it commits together or not at all. */
 struct cw_page_commit {
@@ -115,16 +146,21 @@ struct cw_page_commit {
     unsigned requests;                      /* sent since the task's last commit: this page's, and those that were asked again at once */
     uint64_t bytes;
     const struct cw_task_new *found;        /* references and documents to fetch; a document that is there already and whose parent is unchanged is
-                                               noted as skipped ("unchanged") */
+                                               noted as skipped ("unchanged"); a reference to what is there and fresh makes no task */
     size_t found_count;
+    const struct cw_pull_skip *skips;       /* what this page had and was not taken */
+    size_t skip_count;
+    struct cw_span ids;                     /* of a search: types and ids of its entries, in order; empty: an empty page. Absent: not looked at */
     const char *end_code;                   /* NULL, or why the task ends here as failed although this page is kept */
+    struct cw_connection_id connection;
     struct cw_endpoint_id endpoint;         /* with tenant_context: where documents that were found belong to */
     struct cw_span tenant_context;
     const struct cw_document_in *document;  /* NULL, or what was fetched is a document's bytes */
 };
 struct cw_page_result {
     unsigned stored, unchanged;
-    bool loop;                              /* next was seen before: the task ends as failed, paging_loop */
+    bool loop;                              /* next was seen before, or three pages in a row have the ids of earlier ones: the task ends as failed, paging_loop */
+    bool ended;                             /* the task has ended, done or failed: nobody follows next */
 };
 /* CW_E_CONFLICT: the job is no longer ours. */
 enum cw_code cw_pull_commit_page(struct cw_model *m, const struct cw_page_commit *page, struct cw_page_result *ret,
@@ -138,10 +174,12 @@ struct cw_task_failure {
     const char *code;
     int http_status;
     int64_t retry_at_us;                    /* 0: final */
-    bool restart;                           /* from the first page (expired paging session) */
+    bool restart;                           /* from the first page (expired paging session); counted, and no good page takes it back */
+    struct cw_span new_url;                 /* with restart: the first page's URL from now on, and no restart is counted; absent: as it was */
     unsigned requests;                      /* sent since the task's last commit */
     bool not_asked;                         /* ended without a request: another's answer said enough */
 };
+/* CW_E_CONFLICT: the job is no longer ours. */
 enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err) CW_MUST_USE;
 /* The end: status, receipt (sealed), exactly one terminal event, the job's row gone, and the next pull where one is wanted already. */
 struct cw_pull_ending {

@@ -328,6 +328,9 @@ static void answer_read(struct visit *visit, const struct cw_sbx_type *type, str
         reply_outcome(visit->reply, 403, "forbidden", "The token has no scope for this resource.");
     } else if (strcmp(type->name, "Binary") == 0 && (wants_raw(visit->request) || site_plays(visit->site, CW_SBX_QUIRK_BINARY_RAW))) {
         answer_raw(visit, resource);
+    } else if (strcmp(type->name, "Patient") == 0 && cw_sbx_hit(&visit->faults, CW_SBX_WRONG_PATIENT)) {
+        cw_str_add_cstr(cw_reply_body(visit->reply), "{\"resourceType\":\"Patient\",\"id\":\"stranger\"}");
+        reply_fhir(visit->reply, &visit->faults, JSON_TYPE);
     } else {
         (void)cw_str_add_span(cw_reply_body(visit->reply), resource->bytes);
         reply_fhir(visit->reply, &visit->faults, JSON_TYPE);

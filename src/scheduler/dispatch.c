@@ -80,6 +80,7 @@ void task_item_free(struct task_item *item)
     cw_http_response_release(&item->response);
     free(item->type);
     free(item->url);
+    free(item->first_url);
     free(item);
 }
 
@@ -196,9 +197,11 @@ static struct task_item *item_new(struct run *run, const struct cw_task *task)
     item->kind = task->kind;
     item->ordinal = task->ordinal;
     item->tries = task->tries;
+    item->restarts = task->restarts;
     item->first_page = task->first_page;
     item->type = cw_span_dup(task->resource_type);
     item->url = cw_span_dup(task->url);
+    item->first_url = task->first_url.ptr == NULL ? NULL : cw_span_dup(task->first_url);
     cw_http_response_init(&item->response);
     if (item->type == NULL || item->url == NULL) {
         task_item_free(item);
@@ -216,7 +219,11 @@ static bool read_waiting(struct scheduler *s, struct run *run)
     }
     struct cw_err err = { 0 };
     struct cw_waiting waiting;
-    enum cw_code rc = cw_pull_waiting(&s->model, &run->pull, 200, arena, &waiting, &err);
+    enum cw_code rc = cw_pull_drop_stored(&s->model, s->owner, &run->job, &run->pull, &err);
+    if (rc != CW_OK) { /* no harm: what is there already is asked for once more */
+        cw_log(CW_LOG_WARNING, "pull.drop_stored_failed", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(&err));
+    }
+    rc = cw_pull_waiting(&s->model, &run->pull, 200, arena, &waiting, &err);
     if (rc != CW_OK) {
         cw_log(CW_LOG_WARNING, "pull.waiting_failed", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(&err));
         cw_arena_free(arena);

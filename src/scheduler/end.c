@@ -50,9 +50,20 @@ static bool is_hole(const struct cw_task *tasks, size_t count, const struct cw_t
     return !refused || (task->kind <= CW_TASK_SEARCH && !type_arrived(tasks, count, task->resource_type));
 }
 
-static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count)
+/* What was met and could not be taken though it was there. */
+static bool lost_any(const struct cw_pull_skip *skips, size_t count)
 {
-    bool any = false, hole = false, failed = false;
+    for (size_t i = 0; i < count; i++) {
+        if (cw_pull_skip_is_loss(skips[i].reason)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count, bool lost)
+{
+    bool any = false, hole = lost, failed = false;
     for (size_t i = 0; i < count; i++) {
         any |= tasks[i].status == CW_TASK_DONE || tasks[i].pages > 0;
         hole |= is_hole(tasks, count, &tasks[i]);
@@ -159,16 +170,30 @@ static enum cw_code write_paper(struct scheduler *s, struct run *run, const stru
     return cw_pull_receipt_sign(&s->model, run->pull.id, cw_str_span(&paper->json), &paper->jws, err);
 }
 
-static enum cw_code receipt_of(struct scheduler *s, struct run *run, const struct cw_task *tasks, size_t count,
+/* What the pull left behind, read once. */
+struct outcome {
+    struct cw_task *tasks;
+    size_t count;
+    struct cw_pull_skip *skips;
+    size_t skip_count;
+};
+
+static enum cw_code receipt_of(struct scheduler *s, struct run *run, const struct outcome *outcome,
                                struct cw_arena *arena, struct cw_receipt *ret, struct cw_err *err)
 {
+    size_t count = outcome->count;
     struct cw_receipt_task *lines = cw_arena_array(arena, count + 1, sizeof *lines);
+    struct cw_receipt_skip *skips = cw_arena_array(arena, outcome->skip_count + 1, sizeof *skips);
     char *pull = cw_arena_alloc(arena, CW_ID_TEXT_MAX);
-    if (lines == NULL || pull == NULL) {
+    if (lines == NULL || skips == NULL || pull == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.receipt", "out of memory");
     }
     for (size_t i = 0; i < count; i++) {
-        receipt_task(&tasks[i], &lines[i]);
+        receipt_task(&outcome->tasks[i], &lines[i]);
+    }
+    for (size_t i = 0; i < outcome->skip_count; i++) {
+        const struct cw_pull_skip *skip = &outcome->skips[i];
+        skips[i] = (struct cw_receipt_skip){ .type = skip->resource_type, .reason = skip->reason, .count = skip->count };
     }
     cw_id_emit(CW_PREFIX_PULL, run->pull.id.ulid, pull);
     *ret = (struct cw_receipt){
@@ -177,26 +202,30 @@ static enum cw_code receipt_of(struct scheduler *s, struct run *run, const struc
         .ended_us = cw_now_us(),
         .tasks = lines,
         .count = count,
+        .skips = skips,
+        .skip_count = outcome->skip_count,
     };
     return scopes_of(s, run, arena, ret, err);
 }
 
 static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, struct cw_err *err)
 {
-    struct cw_task *tasks;
-    size_t count;
+    struct outcome outcome = { .count = 0 };
     struct cw_receipt receipt;
-    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &tasks, &count, err);
+    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &outcome.tasks, &outcome.count, err);
+    if (rc == CW_OK) {
+        rc = cw_pull_skips(&s->model, run->pull.id, arena, &outcome.skips, &outcome.skip_count, err);
+    }
     if (rc == CW_OK) {
         rc = cw_pull_get(&s->model, run->pull.id, arena, &run->pull, err);
     }
     if (rc == CW_OK) {
-        rc = receipt_of(s, run, tasks, count, arena, &receipt, err);
+        rc = receipt_of(s, run, &outcome, arena, &receipt, err);
     }
     if (rc != CW_OK) {
         return rc;
     }
-    enum cw_pull_status status = status_of(run, tasks, count);
+    enum cw_pull_status status = status_of(run, outcome.tasks, outcome.count, lost_any(outcome.skips, outcome.skip_count));
     const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
     receipt.status = cw_pull_status_name(status);
     receipt.failure = cw_span_cstr(failure);
@@ -209,7 +238,7 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
                                          .receipt_jws = cw_str_span(&paper.jws),
                                          .receipt_sha256 = paper.sha256,
                                          .types_json = cw_str_span(&paper.types),
-                                         .again_us = again_at(run, tasks, count) };
+                                         .again_us = again_at(run, outcome.tasks, outcome.count) };
         rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, &ending, err);
     }
     paper_release(&paper);
@@ -218,7 +247,7 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
 
 enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err)
 {
-    struct cw_arena *arena = cw_arena_new((size_t)16 * 1024 * 1024);
+    struct cw_arena *arena = cw_arena_new((size_t)32 * 1024 * 1024);
     if (arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
     }

@@ -33,25 +33,6 @@ static void judge_trouble(struct page *page, const char *code)
     page->faulty = true;
 }
 
-static void judge_transfer(struct page *page)
-{
-    static const struct {
-        enum cw_code code;
-        enum verdict verdict;
-        const char *name;
-    } table[] = {
-        { CW_E_TOO_BIG, PAGE_FINAL, "page_too_big" }, { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },
-        { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },   { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
-    };
-    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
-        if (table[i].code == page->item->code) {
-            judge(page, table[i].verdict, table[i].name);
-            return;
-        }
-    }
-    judge_trouble(page, page->item->code == CW_E_TIMEOUT ? "timeout" : "unavailable");
-}
-
 /* ---------------------------------------------------------------------------------------------- asking otherwise */
 
 /* Puts another URL into the item, to be asked at once. False when out of memory. */
@@ -76,6 +57,56 @@ static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct
     CW_AUTO_STR url;
     cw_str_init(&url, CW_URL_MAX);
     return change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK && ask_instead(page, cw_str_take(&url), code);
+}
+
+/* The same for a search that is past its first page: from the start, in smaller pages, since a next link is the server's own. */
+static bool begin_smaller(struct page *page, bool (*change)(struct cw_span, struct cw_str *))
+{
+    struct task_item *item = page->item;
+    if (item->kind != CW_TASK_SEARCH || item->first_page || item->first_url == NULL) {
+        return false;
+    }
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    if (!change(cw_span_cstr(item->first_url), &url) || cw_str_code(&url) != CW_OK) {
+        return false;
+    }
+    page->new_url = cw_arena_span(page->arena, cw_str_span(&url));
+    if (page->new_url.ptr != NULL) {
+        judge(page, PAGE_RESTART, "page_shrunk");
+    }
+    return page->new_url.ptr != NULL;
+}
+
+/* A page that cannot be taken as it is: in smaller ones, until they cannot be smaller. */
+static void judge_smaller(struct page *page, bool (*change)(struct cw_span, struct cw_str *), const char *code)
+{
+    if (!ask_changed(page, change, "page_shrunk") && !begin_smaller(page, change)) {
+        judge(page, PAGE_FINAL, code);
+    }
+}
+
+static void judge_transfer(struct page *page)
+{
+    static const struct {
+        enum cw_code code;
+        enum verdict verdict;
+        const char *name;
+    } table[] = {
+        { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },
+        { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },   { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
+    };
+    if (page->item->code == CW_E_TOO_BIG) {
+        judge_smaller(page, cw_plan_halve, "page_too_big");
+        return;
+    }
+    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
+        if (table[i].code == page->item->code) {
+            judge(page, table[i].verdict, table[i].name);
+            return;
+        }
+    }
+    judge_trouble(page, page->item->code == CW_E_TIMEOUT ? "timeout" : "unavailable");
 }
 
 /* 406 and 415: the next form that was not asked for yet. */
@@ -144,8 +175,8 @@ static void judge_defect(struct page *page)
 {
     if (page->item->tries == 0) {
         judge(page, PAGE_RETRY, "data_defect");
-    } else if (!ask_changed(page, cw_plan_shrink, "page_shrunk")) {
-        judge(page, PAGE_FINAL, "data_defect");
+    } else {
+        judge_smaller(page, cw_plan_shrink, "data_defect");
     }
 }
 
@@ -348,6 +379,29 @@ static void judge_entries(struct page *page)
     }
 }
 
+/* Text that is not UTF-8 spoils a character, not a page (smart-client-rules 7.9). */
+static enum cw_code slice_repaired(struct page *page, struct cw_span body, struct cw_err *err)
+{
+    CW_AUTO_STR text;
+    cw_str_init(&text, CW_FHIR_PAGE_MAX);
+    if (cw_utf8_valid(body) || cw_utf8_repair(body, &text) != CW_OK) {
+        return CW_E_SYNTAX;
+    }
+    struct cw_span repaired = cw_arena_span(page->arena, cw_str_span(&text));
+    page->repaired = repaired.ptr != NULL;
+    return page->repaired ? cw_slice_read(repaired, page->arena, &page->slice, err) : CW_E_SYNTAX;
+}
+
+/* One retry, since the line may be to blame; then smaller pages, so that those before the broken resource come. */
+static void judge_unreadable(struct page *page, enum cw_code rc)
+{
+    bool json = rc == CW_E_SYNTAX || rc == CW_E_KIND || rc == CW_E_CONFLICT;
+    judge_trouble(page, "answer_unreadable");
+    if (json && page->item->kind == CW_TASK_SEARCH && page->item->tries > 0) {
+        judge_smaller(page, cw_plan_shrink, "answer_unreadable");
+    }
+}
+
 static void judge_body(struct page *page)
 {
     struct task_item *item = page->item;
@@ -358,10 +412,11 @@ static void judge_body(struct page *page)
         return;
     }
     enum cw_code rc = cw_slice_read(body, page->arena, &page->slice, &err);
+    rc = rc == CW_E_SYNTAX ? slice_repaired(page, body, &err) : rc;
     if (rc == CW_E_TOO_BIG) {
-        judge(page, PAGE_FINAL, "page_too_big");
+        judge_smaller(page, cw_plan_halve, "page_too_big");
     } else if (rc != CW_OK) {
-        judge_trouble(page, "answer_unreadable");
+        judge_unreadable(page, rc);
     } else if (page->slice.kind == CW_SLICE_OUTCOME) {
         judge_outcome(page);
     } else if (item->kind == CW_TASK_SEARCH && page->slice.kind != CW_SLICE_BUNDLE) {

@@ -26,6 +26,8 @@ struct page {
     int64_t quiet_us;         /* nobody asks this host before; 0: no word of that */
     int64_t tenant_quiet_us;  /* the same of this base alone */
     bool faulty;              /* it is the server that is in trouble, not this query */
+    struct cw_span new_url;   /* with PAGE_RESTART: what the first page is asked with from now on; absent: as it was */
+    bool repaired;            /* it had bytes that are no text, and has U+FFFD in their place */
     bool raw;                 /* a document's bytes, not FHIR */
     const char *end_code;     /* of a good page that is kept: why its search ends here unfinished; NULL */
 };

@@ -105,7 +105,9 @@ static enum cw_code tasks_of_plan(struct planner *p, const struct cw_plan *plan,
         if (rc == CW_OK) {
             task->url = cw_arena_span(p->arena, cw_str_span(&url));
         }
-        if (task->url.ptr == NULL) {
+        if (rc == CW_E_TOO_BIG) {
+            task->skip_code = CW_PLAN_SKIP_TOO_LONG; /* the other searches can be asked all the same */
+        } else if (task->url.ptr == NULL) {
             return cw_err_set(err, rc == CW_OK ? CW_E_OOM : rc, "plan.url", "a task's URL could not be made");
         }
     }

@@ -38,6 +38,7 @@
 #define CW_PREPARERS 16               /* they wait, mostly */
 #define CW_PREPARE_PER_HOST 2         /* so that one hanging hospital takes two of them at most */
 #define CW_TASK_TRIES 5               /* of one page */
+#define CW_TASK_RESTARTS 3            /* of one search whose paging session expires */
 #define CW_REFERENCE_LEVELS 3
 #define CW_LEVEL_ORDINAL 100000u      /* ordinals of level n begin at n times this */
 #define CW_PAGE_GUESS (1024u * 1024u) /* reserved of the byte budget before a page's size is known */
@@ -116,17 +117,15 @@ struct task_item {
     struct run *run;
     struct cw_task_id id;
     enum cw_task_kind kind;
-    unsigned ordinal, tries;
+    unsigned ordinal, tries, restarts;
     char *type;
     char *url;
+    char *first_url;                  /* the first page's, where url is a later one; NULL */
     const char *accept;               /* as asked: a literal or the profile's */
     unsigned forms_tried;             /* how many other forms were asked for after 406 */
     const char *given_up;             /* not to be asked any more, and why; NULL */
     bool merged;                      /* a redirect said that the patient was merged into another (Epic 4107) */
     bool first_page;
-    unsigned empty_pages;             /* in a row */
-    unsigned same_pages;              /* in a row, with the ids of the page before */
-    uint8_t page_ids[CW_HASH_LEN];    /* SHA-256 of the last page's types and ids */
     unsigned refusals;                /* 401s with different tokens */
     unsigned redirects;
     unsigned asked;                   /* requests sent since the last commit of its task */

@@ -293,6 +293,50 @@ START_TEST(relax_url)
 }
 END_TEST
 
+START_TEST(smaller_pages)
+{
+    static const struct {
+        const char *url, *halved, *shrunk;
+    } rows[] = {
+        { "https://a.example/C?patient=1&_count=50", "https://a.example/C?patient=1&_count=25", "https://a.example/C?patient=1&_count=1" },
+        { "https://a.example/C?_count=3&patient=1", "https://a.example/C?patient=1&_count=1", "https://a.example/C?patient=1&_count=1" },
+        { "https://a.example/C?patient=1", "https://a.example/C?patient=1&_count=10", "https://a.example/C?patient=1&_count=1" },
+        { "https://a.example/C?patient=1&_count=1", NULL, NULL },
+        { "https://a.example/C?patient=1&_count=x", NULL, "https://a.example/C?patient=1&_count=1" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        CW_AUTO_STR halved, shrunk;
+        cw_str_init(&halved, CW_URL_MAX);
+        cw_str_init(&shrunk, CW_URL_MAX);
+        ck_assert_msg(cw_plan_halve(cw_span_cstr(rows[i].url), &halved) == (rows[i].halved != NULL), "row %zu", i);
+        ck_assert_msg(cw_plan_shrink(cw_span_cstr(rows[i].url), &shrunk) == (rows[i].shrunk != NULL), "row %zu", i);
+        ck_assert_str_eq(cw_str_cstr(&halved), rows[i].halved == NULL ? "" : rows[i].halved);
+        ck_assert_str_eq(cw_str_cstr(&shrunk), rows[i].shrunk == NULL ? "" : rows[i].shrunk);
+    }
+}
+END_TEST
+
+START_TEST(what_may_be_read)
+{
+    static const struct {
+        const char *granted, *type;
+        bool may;
+    } rows[] = {
+        { "patient/*.read", "Encounter", true },
+        { "patient/Encounter.rs", "Encounter", true },
+        { "patient/Encounter.r?x=1", "Encounter", true },
+        { "patient/Encounter.s", "Encounter", false },
+        { "patient/Encounter.rs", "Medication", false },
+        { "system/*.read", "Encounter", false },
+        { "openid launch/patient", "Encounter", false },
+        { "", "Encounter", false },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        ck_assert_msg(cw_plan_may_read(cw_span_cstr(rows[i].granted), cw_span_cstr(rows[i].type)) == rows[i].may, "row %zu", i);
+    }
+}
+END_TEST
+
 /* --- receipt --- */
 
 static const struct cw_receipt_task receipt_tasks[] = {
@@ -342,6 +386,14 @@ START_TEST(receipt_text)
     cw_str_clear(&json);
     r.asked = r.lost = (struct cw_span){ NULL, 0 };
     ck_assert_int_eq(cw_receipt_emit(&r, &json), CW_OK);
+    const struct cw_receipt_skip skips[] = { { CW_SPAN("Goal"), CW_SPAN("bad_id"), 2 }, { CW_SPAN("Binary"), CW_SPAN("over_limit"), 1 } };
+    struct cw_receipt some = { .status = "partial", .pull = "pull_1", .skips = skips, .skip_count = 2 };
+    struct cw_str left;
+    cw_str_init(&left, CW_RECEIPT_MAX);
+    ck_assert_int_eq(cw_receipt_emit(&some, &left), CW_OK);
+    ck_assert(cw_span_ends(cw_str_span(&left), CW_SPAN(",\"left_out\":[{\"type\":\"Goal\",\"reason\":\"bad_id\",\"count\":2},"
+                                                       "{\"type\":\"Binary\",\"reason\":\"over_limit\",\"count\":1}]}")));
+    cw_str_release(&left);
     ck_assert_ptr_nonnull(strstr(cw_str_cstr(&json), "\"scopes\":{\"asked\":null,\"granted\":[\"openid\",\"patient/*.rs\"],\"lost\":null}"));
     cw_str_release(&json);
 }
@@ -378,6 +430,8 @@ Suite *suite_fhir_plan(void)
     tcase_add_test(tcase, plan_search_without_read);
     tcase_add_loop_test(tcase, plan_bad_profile, 0, (int)CW_ARRAY_LEN(bad_profiles));
     tcase_add_loop_test(tcase, relax_url, 0, (int)CW_ARRAY_LEN(relax_rows));
+    tcase_add_test(tcase, smaller_pages);
+    tcase_add_test(tcase, what_may_be_read);
     tcase_add_test(tcase, receipt_text);
     tcase_add_test(tcase, receipt_types);
     suite_add_tcase(suite, tcase);

@@ -5,6 +5,8 @@
  */
 #include "config.h"
 
+#include "test_scheduler.h"
+
 #include <check.h>
 #include <poll.h>
 #include <signal.h>
@@ -29,27 +31,27 @@
 #include "tests/lib/database.h"
 #include "tests/lib/script_server.h"
 
-static struct cw_test_db test;
-static struct cw_model m;
-static struct cw_arena *arena;
+struct cw_test_db test;
+struct cw_model m;
+struct cw_arena *arena;
 static const struct cw_actor actor = { .kind = CW_ACTOR_OPERATOR, .name = "test" };
-static struct script_server *hospital, *stranger;
+struct script_server *hospital, *stranger;
 static struct cw_registration_id registration;
 static struct cw_connection connection;
-static struct cw_pull_id pull;
+struct cw_pull_id pull;
 static struct cw_org_id org;
 static unsigned busy_once; /* 503s already given */
+char *(*odd_answer)(const char *target, int *ret_status);
 static atomic_bool gate_open = true; /* closed: the hospital's metadata wait */
 
-static void must(enum cw_code rc, const struct cw_err *err)
+void must(enum cw_code rc, const struct cw_err *err)
 {
     ck_assert_msg(rc == CW_OK, "%s: %s: %s", cw_code_name(rc), err->where, err->text);
 }
 
 /* ---------------------------------------------------------------------------------------------- the hospital */
 
-static char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
-static char *text(const char *format, ...)
+char *text(const char *format, ...)
 {
     char *out = NULL;
     va_list args;
@@ -60,7 +62,7 @@ static char *text(const char *format, ...)
     return out;
 }
 
-static char *bundle(const char *id, const char *next)
+char *bundle(const char *id, const char *next)
 {
     char *link = next == NULL ? strdup("") : text("\"link\":[{\"relation\":\"next\",\"url\":\"%s\"}],", next);
     char *body = text("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",%s\"entry\":[{\"resource\":"
@@ -125,6 +127,10 @@ static char *answer(void *arg, const struct script_request *request, int *ret_st
         *ret_status = 401;
         return strdup("");
     }
+    char *odd = odd_answer == NULL ? NULL : odd_answer(request->target, ret_status);
+    if (odd != NULL) {
+        return odd;
+    }
     if (strcmp(request->target, "/fhir/Patient/up-1") == 0) {
         return strdup("{\"resourceType\":\"Patient\",\"id\":\"up-1\",\"name\":[{\"family\":\"Canary\"}]}");
     }
@@ -176,7 +182,7 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
     return rc == CW_OK ? cw_pull_start_in(&m, db, &connection, CW_PULL_CONNECTED, &pull, err) : rc;
 }
 
-static void setup(void)
+void setup(void)
 {
     struct cw_err err = { 0 };
     arena = cw_arena_new((size_t)32 * 1024 * 1024);
@@ -186,6 +192,7 @@ static void setup(void)
     char name[32];
     (void)snprintf(name, sizeof name, "Clinic %u", ++n);
     busy_once = 0;
+    odd_answer = NULL;
     cw_test_db_sql(&test, "DELETE FROM event");
     must(cw_org_create(&m, &actor, cw_span_cstr(name), CW_ENV_SANDBOX, &org, &err), &err);
     static const struct cw_span hosts[] = { CW_SPAN("127.0.0.1") };
@@ -199,7 +206,7 @@ static void setup(void)
     must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
 }
 
-static void teardown(void)
+void teardown(void)
 {
     script_server_stop(hospital);
     script_server_stop(stranger);
@@ -208,7 +215,7 @@ static void teardown(void)
 
 /* ---------------------------------------------------------------------------------------------- the daemon */
 
-static pid_t start_daemon(void)
+pid_t start_daemon(void)
 {
     struct cw_err err = { 0 };
     char path[200], conf[2000];
@@ -234,7 +241,7 @@ static pid_t start_daemon(void)
     return pid;
 }
 
-static void stop_daemon(pid_t pid)
+void stop_daemon(pid_t pid)
 {
     int status = 0;
     ck_assert_int_eq(kill(pid, SIGTERM), 0);
@@ -242,7 +249,7 @@ static void stop_daemon(pid_t pid)
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
 }
 
-static struct cw_pull wait_for_end(void)
+struct cw_pull wait_for_end(void)
 {
     struct cw_pull ret = { 0 };
     for (int i = 0; i < 1200 && ret.status < CW_PULL_COMPLETE; i++) {
@@ -255,7 +262,7 @@ static struct cw_pull wait_for_end(void)
     return ret;
 }
 
-static const struct cw_task *task_of(const struct cw_task *tasks, size_t count, const char *code)
+const struct cw_task *task_of(const struct cw_task *tasks, size_t count, const char *code)
 {
     for (size_t i = 0; i < count; i++) {
         if (tasks[i].failure_code.ptr != NULL && cw_span_eq_cstr(tasks[i].failure_code, code) &&
@@ -544,6 +551,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_host_that_wants_quiet_has_it_from_all_grants);
     tcase_add_test(t, what_a_killed_scheduler_asked_is_asked_again);
     suite_add_tcase(s, t);
+    suite_add_tcase(s, tcase_odd());
     return s;
 }
 
