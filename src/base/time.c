@@ -52,6 +52,23 @@ static void civil_from_days(int64_t days, struct civil *c)
     c->year = (int)(year_of_era + era * 400 + (c->month <= 2 ? 1 : 0));
 }
 
+static int64_t day_of(int64_t time_us)
+{
+    return time_us / CW_DAY_US - (time_us % CW_DAY_US < 0 ? 1 : 0);
+}
+
+int64_t cw_time_days(int year, int month, int day)
+{
+    return days_from_civil(year, month, day);
+}
+
+int cw_time_year(int64_t time_us)
+{
+    struct civil c = { .year = 0 };
+    civil_from_days(day_of(time_us), &c);
+    return c.year;
+}
+
 static bool is_valid(const struct civil *c)
 {
     return c->year >= YEAR_MIN && c->year <= YEAR_MAX && c->month >= 1 && c->month <= 12 && c->day >= 1
@@ -82,7 +99,7 @@ void cw_time_emit(int64_t time_us, char out[CW_TIME_TEXT])
     int64_t least = DAYS_MIN * CW_DAY_US;
     int64_t most = (DAYS_MAX + 1) * CW_DAY_US - 1;
     int64_t clamped = time_us < least ? least : time_us > most ? most : time_us;
-    int64_t days = clamped / CW_DAY_US - (clamped % CW_DAY_US < 0 ? 1 : 0);
+    int64_t days = day_of(clamped);
     int64_t rest = clamped - days * CW_DAY_US;
     struct civil c = { .year = 0 };
     civil_from_days(days, &c);

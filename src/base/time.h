@@ -23,4 +23,8 @@ bool cw_time_parse(struct cw_span text, bool date_allowed, int64_t *ret_time_us)
 /* HTTP-date (RFC 9110 5.6.7, all three forms). */
 bool cw_time_parse_http(struct cw_span text, int64_t *ret_time_us) CW_NONNULL(2) CW_MUST_USE;
 
+/* The calendar: days since 1970-01-01 of a date, and the year of a point in time. */
+int64_t cw_time_days(int year, int month, int day) CW_MUST_USE;
+int cw_time_year(int64_t time_us) CW_MUST_USE;
+
 #endif

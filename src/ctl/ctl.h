@@ -103,6 +103,7 @@ enum cw_code ctl_profile_of(struct ctl *ctl, const struct cw_source *source, str
 /* The required --patient, and its organization. */
 enum cw_code ctl_patient_of(struct ctl *ctl, struct cw_org *ret_org, struct cw_span *ret_patient, struct cw_err *err);
 enum cw_code ctl_pull_status(struct ctl *ctl, struct cw_err *err);
+enum cw_code ctl_pull_policy(struct ctl *ctl, struct cw_err *err);
 
 /* ---- a list, printed as aligned columns or, with --json, as an array of objects */
 

@@ -91,7 +91,20 @@ static const struct ctl_option status_options[] = {
     { "--org", "ORG", false, "id or name; not needed where there is one organization" },
     { "--tasks", NULL, false, "only the tasks of the newest pull, one by one" },
     { "--records", NULL, false, "only the stored records, counted by type" },
+    { "--next", NULL, false, "only when each connection is pulled next, or why it is not" },
     { "--json", NULL, false, "the pulls as JSON, each with its tasks by type" },
+    { 0 },
+};
+
+static const struct ctl_option policy_options[] = {
+    { "--source", "ID|URL", false, "for this source alone" },
+    { "--env", "sandbox|production", false, "of the source, where both have it" },
+    { "--incremental", "TIME", false, "between two pulls: 15m to 365d; 24h unless set" },
+    { "--full", "TIME", false, "between two that ask for everything; 7d unless set" },
+    { "--window", "FROM-TO", false, "hours of the hospital's clock; 20-6 unless set; 0-0 is all day" },
+    { "--off", NULL, false, "none by schedule" },
+    { "--on", NULL, false, "by schedule again" },
+    { "--json", NULL, false, "as JSON" },
     { 0 },
 };
 
@@ -103,5 +116,7 @@ const struct ctl_command ctl_pull_commands[] = {
       status_options, ctl_pull_status },
     { "pull receipt", "PULL", 1, 1, CTL_NEED_MODEL, "pull.receipt",
       "Prints the receipt of a pull that has ended, byte for byte as it is signed.", receipt_options, receipt },
+    { "pull policy", "[ORG]", 0, 1, CTL_NEED_MODEL, "pull.policy",
+      "Shows how often the records of an organization's patients are fetched anew, or sets it.", policy_options, ctl_pull_policy },
     { 0 },
 };

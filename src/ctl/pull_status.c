@@ -10,6 +10,7 @@
 
 #include "model/patient.h"
 #include "model/pull_progress.h"
+#include "model/pull_schedule.h"
 
 #define PULLS_MAX 20u
 #define TYPES_JSON_MAX (256u * 1024u)
@@ -61,7 +62,7 @@ static enum cw_code tally_json(struct ctl *ctl, const struct cw_progress *progre
 
 /* The last one is for JSON alone. */
 static const struct ctl_column pull_columns[] = {
-    { "id", CTL_TEXT },       { "connection_id", CTL_TEXT }, { "status", CTL_TEXT },     { "failure_code", CTL_TEXT },
+    { "id", CTL_TEXT },       { "connection_id", CTL_TEXT }, { "mode", CTL_TEXT },       { "status", CTL_TEXT },     { "failure_code", CTL_TEXT },
     { "percent", CTL_INT },   { "requests", CTL_INT },       { "received", CTL_INT },    { "stored", CTL_INT },
     { "unchanged", CTL_INT }, { "errors", CTL_INT },         { "created_at", CTL_TIME }, { "started_at", CTL_TIME },
     { "eta_at", CTL_TIME },   { "ended_at", CTL_TIME },      { "types", CTL_RAW },
@@ -78,6 +79,7 @@ static enum cw_code pull_row(struct ctl *ctl, const struct cw_pull *pull, size_t
     const struct ctl_cell cells[] = {
         CTL_T(ctl_id(ctl, CW_PREFIX_PULL, pull->id.ulid)),
         CTL_T(ctl_id(ctl, CW_PREFIX_CONNECTION, pull->connection.ulid)),
+        CTL_T(cw_span_cstr(cw_pull_mode_name(pull->mode))),
         CTL_T(cw_span_cstr(cw_pull_status_name(pull->status))),
         CTL_T(pull->failure_code),
         CTL_N(progress.percent),
@@ -167,6 +169,42 @@ static enum cw_code print_records(struct ctl *ctl, struct cw_patient_row patient
     return ctl_table_print(ctl, &table, err);
 }
 
+/* ---------------------------------------------------------------------------------------------- what is planned */
+
+static enum cw_code print_next(struct ctl *ctl, struct cw_patient_row patient, struct cw_err *err)
+{
+    static const struct ctl_column columns[] = {
+        { "connection_id", CTL_TEXT }, { "status", CTL_TEXT },  { "next_pull_at", CTL_TIME }, { "mode", CTL_TEXT },
+        { "held", CTL_TEXT },          { "failures", CTL_INT }, { "full_pulled_at", CTL_TIME },
+    };
+    enum { WIDTH = CW_ARRAY_LEN(columns) };
+    struct cw_pull_plan_row *list = NULL;
+    size_t count = 0;
+    enum cw_code rc = cw_pull_schedule_list(&ctl->model, patient, ctl->arena, &list, &count, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct ctl_cell *cells = ctl_cells(ctl, count, WIDTH, err);
+    if (cells == NULL) {
+        return CW_E_TOO_BIG;
+    }
+    for (size_t i = 0; i < count; i++) {
+        const struct cw_pull_plan_row *p = &list[i];
+        const struct ctl_cell row[WIDTH] = {
+            CTL_T(ctl_id(ctl, CW_PREFIX_CONNECTION, p->connection.ulid)),
+            CTL_T(cw_span_cstr(cw_connection_status_name(p->status))),
+            CTL_N(p->at_us),
+            CTL_T(p->at_us == 0 ? CW_SPAN("") : cw_span_cstr(cw_pull_mode_name(p->mode))),
+            CTL_T(p->hold),
+            CTL_N(p->failures),
+            CTL_N(p->full_us),
+        };
+        memcpy(cells + i * WIDTH, row, sizeof row);
+    }
+    struct ctl_table table = { columns, WIDTH, cells, count };
+    return ctl_table_print(ctl, &table, err);
+}
+
 /* For people: three tables, each only where there is something in it. */
 static enum cw_code print_all(struct ctl *ctl, struct cw_patient_row patient, const struct cw_pull *pulls, size_t count,
                               struct cw_err *err)
@@ -199,8 +237,8 @@ enum cw_code ctl_pull_status(struct ctl *ctl, struct cw_err *err)
     struct cw_patient patient;
     struct cw_pull *pulls = NULL;
     size_t count = 0;
-    if (ctl_switch(ctl, "--tasks") && ctl_switch(ctl, "--records")) {
-        return ctl_usage(err, "--tasks or --records, one of the two");
+    if (ctl_switch(ctl, "--tasks") + ctl_switch(ctl, "--records") + ctl_switch(ctl, "--next") > 1) {
+        return ctl_usage(err, "--tasks, --records or --next, one of them");
     }
     enum cw_code rc = ctl_patient_of(ctl, &org, &patient_id, err);
     if (rc == CW_OK) {
@@ -208,6 +246,9 @@ enum cw_code ctl_pull_status(struct ctl *ctl, struct cw_err *err)
     }
     if (rc == CW_OK && ctl_switch(ctl, "--records")) {
         return print_records(ctl, patient.row, err);
+    }
+    if (rc == CW_OK && ctl_switch(ctl, "--next")) {
+        return print_next(ctl, patient.row, err);
     }
     if (rc == CW_OK) {
         rc = cw_pull_list(&ctl->model, patient.row, PULLS_MAX, ctl->arena, &pulls, &count, err);

@@ -284,10 +284,13 @@ static enum cw_code start_pull(struct connecting *c, struct cw_db *db, struct cw
                                         .endpoint = { cw_value_id(&c->row[L_ENDPOINT]) } };
     struct cw_pull_id pull;
     if (is_new(c)) {
-        return cw_pull_insert(db, &connection, CW_PULL_CONNECTED, cw_now_us(), &pull, err);
+        const struct cw_pull_new first = { &connection, CW_PULL_CONNECTED, CW_PULL_FULL, cw_now_us() };
+        return cw_pull_insert(db, &first, &pull, err);
     }
     enum cw_code rc = cw_pull_start_in(c->m, db, &connection, CW_PULL_CONNECTED, &pull, err);
-    return rc == CW_E_CONFLICT ? CW_OK : rc; /* a reconnect while a pull runs: that one goes on with the new grant */
+    bool sooner;
+    /* A reconnect while a pull runs: that one goes on with the new grant. One that waits for its night does not: the patient waits. */
+    return rc == CW_E_CONFLICT ? cw_pull_begin_now(db, pull, CW_PULL_CONNECTED, &sooner, err) : rc;
 }
 
 static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)

@@ -68,15 +68,16 @@ static const struct cw_query q_insert = {
     .name = "connection.insert",
     .sql = "INSERT INTO connection (id, organization, patient, endpoint, source, registration, session, tenant_context,"
            " upstream_hash, upstream_sealed, status, scopes, missing_types, one_time, pinned, key_version,"
-           " created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?)",
-    .params = "bbbbbbbbbbbbibitt",
+           " created_at, updated_at, next_pull_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bbbbbbbbbbbbibittt",
     .columns = "",
 };
 static const struct cw_query q_revive = {
     .name = "connection.revive",
     .sql = "UPDATE connection SET status = 1, failure_code = NULL, failure_at = NULL, source = ?, registration = ?,"
-           " session = ?, scopes = ?, missing_types = ?, one_time = ?, pinned = ?, updated_at = ? WHERE id = ?",
-    .params = "bbbbbibtb",
+           " session = ?, scopes = ?, missing_types = ?, one_time = ?, pinned = ?, updated_at = ?, next_pull_at = ?, pull_hold = NULL"
+           " WHERE id = ?",
+    .params = "bbbbbibttb",
     .columns = "",
 };
 static const struct cw_query q_lock = {
@@ -272,6 +273,7 @@ static enum cw_code insert(struct putting *p, struct cw_err *err)
         cw_v_int(p->key->version),
         cw_v_time(now_us),
         cw_v_time(now_us),
+        cw_v_time(now_us), /* whoever connects is pulled at once */
     };
     return cw_db_exec(p->db, &q_insert, params, NULL, err);
 }
@@ -296,10 +298,12 @@ static enum cw_code revive(struct putting *p, struct cw_connection_id *ret_id, s
     if (!cw_ulid_is_zero(put->only.ulid) && !cw_ulid_eq(id.ulid, put->only.ulid)) {
         return cw_err_set(err, CW_E_DENIED, "connection.put", "another upstream patient than the one to reconnect");
     }
+    int64_t now_us = cw_now_us();
     const struct cw_value params[] = {
         cw_v_id(&put->source.ulid), cw_v_id(&put->registration.ulid), cw_v_id(&put->session.ulid),
         cw_v_bytes(put->scopes),    missing_value(put),               cw_v_int(put->one_time),
-        cw_v_bytes(put->pinned),    cw_v_time(cw_now_us()),           cw_v_id(&id.ulid),
+        cw_v_bytes(put->pinned),    cw_v_time(now_us),                cw_v_time(now_us),
+        cw_v_id(&id.ulid),
     };
     rc = cw_db_exec(p->db, &q_revive, params, NULL, err);
     if (rc == CW_OK) {

@@ -30,9 +30,9 @@ static const struct cw_query q_pull_unended = {
 };
 static const struct cw_query q_pull_insert = {
     .name = "pull.insert",
-    .sql = "INSERT INTO pull (id, organization, patient, connection, endpoint, trigger_kind, status, key_version,"
-           " created_at) VALUES (?, ?, ?, ?, ?, ?, 1, 0, ?)",
-    .params = "bbbbbit",
+    .sql = "INSERT INTO pull (id, organization, patient, connection, endpoint, trigger_kind, mode, status, key_version,"
+           " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, 1, 0, ?)",
+    .params = "bbbbbiit",
     .columns = "",
 };
 static const struct cw_query q_patient_connections = {
@@ -54,8 +54,8 @@ static const struct cw_query q_some_connections = {
 #define PULL_COLUMNS \
     "SELECT id, organization, patient, connection, endpoint, trigger_kind, status, failure_code, plan, requests," \
     " received, stored, unchanged, errors, created_at, started_at, ended_at," \
-    " (SELECT source FROM connection WHERE connection.id = pull.connection) FROM pull "
-#define PULL_KINDS "bbbbbiibbiiiiitttb"
+    " (SELECT source FROM connection WHERE connection.id = pull.connection), mode FROM pull "
+#define PULL_KINDS "bbbbbiibbiiiiitttbi"
 
 static const struct cw_query q_pull_get = {
     .name = "pull.get",
@@ -65,8 +65,9 @@ static const struct cw_query q_pull_get = {
 };
 static const struct cw_query q_pull_list = {
     .name = "pull.list",
-    .sql = PULL_COLUMNS "WHERE patient = ? AND id < ? ORDER BY id DESC LIMIT ?",
-    .params = "bbi",
+    .sql = PULL_COLUMNS "WHERE patient = ? AND id < ? AND (status <> 1 OR trigger_kind <> 3 OR NOT EXISTS (SELECT 1 FROM job j"
+                         " WHERE j.kind = 1 AND j.subject = pull.id AND j.tries = 0 AND j.ready_at > ?)) ORDER BY id DESC LIMIT ?",
+    .params = "bbti",
     .columns = PULL_KINDS,
 };
 static const struct cw_query q_pull_lock = {
@@ -83,10 +84,19 @@ static const struct cw_query q_pull_planned = {
 };
 static const struct cw_query q_job_sooner = {
     .name = "pull.job_sooner",
-    .sql = "UPDATE job SET ready_at = ? WHERE kind = 1 AND subject = ? AND ready_at > ?",
-    .params = "tbt",
+    .sql = "UPDATE job SET ready_at = ?, priority = ? WHERE kind = 1 AND subject = ? AND ready_at > ?",
+    .params = "tibt",
     .columns = "",
 };
+static const struct cw_query q_whole = {
+    .name = "pull.whole",
+    .sql = "UPDATE pull SET trigger_kind = ?, mode = 1 WHERE id = ? AND status = 1",
+    .params = "ib",
+    .columns = "",
+};
+
+/* Of jobs that are due. A patient who has just connected waits for it; a scheduled pull does not. */
+enum { PRIORITY_ASKED = 50, PRIORITY_SCHEDULED = 200 };
 
 const char *cw_pull_status_name(enum cw_pull_status status)
 {
@@ -102,10 +112,9 @@ const char *cw_pull_trigger_name(enum cw_pull_trigger trigger)
 
 /* ---------------------------------------------------------------------------------------------- starting */
 
-/* The rows of pull and job, whatever else this connection has. */
-enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_connection *connection, enum cw_pull_trigger trigger,
-                             int64_t ready_us, struct cw_pull_id *ret, struct cw_err *err)
+enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_pull_new *pull, struct cw_pull_id *ret, struct cw_err *err)
 {
+    const struct cw_connection *connection = pull->connection;
     struct cw_pull_id id = { cw_ulid_new() };
     struct cw_value params[] = {
         cw_v_id(&id.ulid),
@@ -113,17 +122,34 @@ enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_connection *connec
         cw_v_id(&connection->patient.ulid),
         cw_v_id(&connection->id.ulid),
         cw_v_id(&connection->endpoint.ulid),
-        cw_v_int(trigger),
+        cw_v_int(pull->trigger),
+        cw_v_int(pull->mode),
         cw_v_time(cw_now_us()),
     };
     enum cw_code rc = cw_db_exec(db, &q_pull_insert, params, NULL, err);
     if (rc == CW_OK) {
-        /* A patient who has just connected waits for it; a scheduled pull does not. */
-        unsigned priority = trigger == CW_PULL_SCHEDULE ? 200 : 50;
-        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, ready_us, err);
+        unsigned priority = pull->trigger == CW_PULL_SCHEDULE ? PRIORITY_SCHEDULED : PRIORITY_ASKED;
+        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, pull->ready_us, err);
     }
     if (rc == CW_OK) {
         *ret = id;
+    }
+    return rc;
+}
+
+enum cw_code cw_pull_begin_now(struct cw_db *db, struct cw_pull_id id, enum cw_pull_trigger trigger, bool *ret_sooner,
+                               struct cw_err *err)
+{
+    int64_t now_us = cw_now_us();
+    struct cw_value job[] = { cw_v_time(now_us), cw_v_int(PRIORITY_ASKED), cw_v_id(&id.ulid), cw_v_time(now_us) };
+    struct cw_value pull[] = { cw_v_int(trigger), cw_v_id(&id.ulid) };
+    uint64_t sooner = 0;
+    enum cw_code rc = cw_db_exec(db, &q_job_sooner, job, &sooner, err);
+    if (rc == CW_OK && sooner > 0) {
+        rc = cw_db_exec(db, &q_whole, pull, NULL, err);
+    }
+    if (rc == CW_OK) {
+        *ret_sooner = sooner > 0;
     }
     return rc;
 }
@@ -152,7 +178,8 @@ enum cw_code cw_pull_start_in(struct cw_model *m, struct cw_db *db, const struct
         rc = cw_err_set(err, CW_E_CONFLICT, "pull.start", "a pull of this connection waits or runs already");
     }
     cw_arena_free(arena);
-    return rc == CW_OK ? cw_pull_insert(db, connection, trigger, cw_now_us(), ret, err) : rc;
+    const struct cw_pull_new pull = { connection, trigger, CW_PULL_FULL, cw_now_us() };
+    return rc == CW_OK ? cw_pull_insert(db, &pull, ret, err) : rc;
 }
 
 struct start {
@@ -176,13 +203,10 @@ static enum cw_code start_one(struct start *start, struct cw_db *db, const struc
     struct cw_pull_id pull;
     enum cw_code rc = cw_pull_start_in(start->m, db, &connection, CW_PULL_MANUAL, &pull, err);
     if (rc == CW_E_CONFLICT) {
-        /* One that waits for another day begins now; one that runs is what was asked for. */
-        int64_t now_us = cw_now_us();
-        uint64_t sooner = 0;
-        struct cw_value params[] = { cw_v_time(now_us), cw_v_id(&pull.ulid), cw_v_time(now_us) };
-        rc = cw_db_exec(db, &q_job_sooner, params, &sooner, err);
-        if (rc == CW_OK && sooner == 0) {
-            return CW_OK;
+        bool sooner = false;
+        rc = cw_pull_begin_now(db, pull, CW_PULL_MANUAL, &sooner, err);
+        if (rc == CW_OK && !sooner) {
+            return CW_OK; /* one that runs is what was asked for */
         }
     }
     if (rc != CW_OK) {
@@ -325,6 +349,7 @@ static void pull_of_row(const struct cw_value *row, struct cw_pull *ret)
         .created_us = row[14].number,
         .started_us = row[15].number,
         .ended_us = row[16].number,
+        .mode = (enum cw_pull_mode)row[18].number,
     };
     if (row[17].kind != CW_V_NULL) {
         ret->source.ulid = cw_value_id(&row[17]);
@@ -361,7 +386,7 @@ static enum cw_code list(struct cw_model *m, struct cw_patient_row patient, stru
     if (cw_ulid_is_zero(after)) {
         memset(below.bytes, 0xff, sizeof below.bytes);
     }
-    struct cw_value params[] = { cw_v_id(&patient.ulid), cw_v_id(&below), cw_v_int(most) };
+    struct cw_value params[] = { cw_v_id(&patient.ulid), cw_v_id(&below), cw_v_time(cw_now_us()), cw_v_int(most) };
     struct cw_rows rows;
     rc = cw_db_select(db, &q_pull_list, params, arena, &rows, err);
     cw_db_put(db);

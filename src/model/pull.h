@@ -10,6 +10,7 @@
 #include "model/document.h"
 #include "model/job.h"
 #include "model/record.h"
+#include "model/schedule.h"
 
 enum cw_pull_trigger { CW_PULL_CONNECTED = 1, CW_PULL_MANUAL = 2, CW_PULL_SCHEDULE = 3 };
 enum cw_pull_status {
@@ -25,6 +26,7 @@ struct cw_pull {
     struct cw_connection_id connection;
     struct cw_endpoint_id endpoint;
     enum cw_pull_trigger trigger;
+    enum cw_pull_mode mode;
     enum cw_pull_status status;
     struct cw_span failure_code;
     struct cw_span plan;          /* JSON text, absent before it is planned */
@@ -68,7 +70,7 @@ enum cw_code cw_pull_start_some(struct cw_model *m, const struct cw_actor *actor
                                 struct cw_err *err) CW_MUST_USE;
 enum cw_code cw_pull_get(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_pull *ret,
                          struct cw_err *err) CW_MUST_USE;
-/* Newest first, at most limit. */
+/* Newest first, at most limit; without those that are only planned for another time (model/pull_schedule.h). */
 enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, unsigned limit, struct cw_arena *arena,
                           struct cw_pull **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
 /* The same behind `after` (zero: from the start), up to limit + 1. */

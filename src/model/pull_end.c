@@ -11,6 +11,7 @@
 #include "model/failure.h"
 #include "model/keys.h"
 #include "model/pull_receipt.h"
+#include "model/pull_schedule.h"
 #include "os/sys.h"
 
 static const struct cw_query q_pull_ended = {
@@ -28,9 +29,9 @@ static const struct cw_query q_pages_forget = {
 static const struct cw_query q_end_facts = {
     .name = "pull.end_facts",
     .sql = "SELECT p.patient_id, c.source, u.organization, u.received, u.errors, u.created_at, u.patient, u.connection,"
-           " u.endpoint FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
+           " u.mode FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
     .params = "b",
-    .columns = "bbbiitbbb",
+    .columns = "bbbiitbbi",
 };
 
 #define EVENT_MAX (64u * 1024u) /* counts of some hundred types at most */
@@ -132,11 +133,14 @@ static enum cw_code end_locked(struct ending *end, struct cw_db *db, struct cw_a
     if (rc == CW_OK) {
         rc = finish_job(end, db, err);
     }
-    if (rc == CW_OK && end->again_us != 0) {
-        struct cw_connection connection = { .id = { cw_value_id(&facts[7]) }, .org = { cw_value_id(&facts[2]) },
-                                            .patient = patient, .endpoint = { cw_value_id(&facts[8]) } };
-        struct cw_pull_id next;
-        rc = cw_pull_insert(db, &connection, CW_PULL_SCHEDULE, end->again_us, &next, err);
+    if (rc == CW_OK && end->job != NULL) {
+        const struct cw_pull_ended ended = { .id = end->id,
+                                             .connection = { cw_value_id(&facts[7]) },
+                                             .mode = (enum cw_pull_mode)facts[8].number,
+                                             .status = end->status,
+                                             .failure_code = end->failure_code,
+                                             .told_us = end->again_us };
+        rc = pull_schedule_next(db, &ended, arena, err);
     }
     return rc;
 }

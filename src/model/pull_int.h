@@ -5,9 +5,17 @@
 
 #include "model/pull.h"
 
-/* A waiting pull and its job, in the caller's transaction, ready at a time. */
-enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_connection *connection, enum cw_pull_trigger trigger,
-                            int64_t ready_us, struct cw_pull_id *ret, struct cw_err *err) CW_MUST_USE;
+/* A waiting pull and its job, in the caller's transaction, ready at a time; whatever else this connection has. */
+struct cw_pull_new {
+    const struct cw_connection *connection; /* its ids alone */
+    enum cw_pull_trigger trigger;
+    enum cw_pull_mode mode;
+    int64_t ready_us;
+};
+enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_pull_new *pull, struct cw_pull_id *ret, struct cw_err *err) CW_MUST_USE;
+/* One that waits for another time begins now, whole, and before scheduled ones, since somebody waits for it. *ret_sooner false: it runs already. */
+enum cw_code cw_pull_begin_now(struct cw_db *db, struct cw_pull_id id, enum cw_pull_trigger trigger, bool *ret_sooner,
+                               struct cw_err *err) CW_MUST_USE;
 /* Locks the pull's row in the caller's transaction. */
 enum cw_code cw_pull_lock(struct cw_db *db, struct cw_pull_id id, struct cw_arena *arena,
                           enum cw_pull_status *ret_status, struct cw_patient_row *ret_patient, struct cw_err *err)

@@ -13,6 +13,7 @@
 #include "model/event.h"
 #include "model/signing.h"
 #include "model/keep_alive.h"
+#include "model/pull_schedule.h"
 #include "model/revocation.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -98,6 +99,7 @@ static void sweep(struct scheduler *s)
         { "attempts", cw_attempt_sweep },
         { "sessions", cw_session_expire_due },
         { "ends", cw_ends_sweep },
+        { "schedule", cw_pull_schedule_sweep },
         { "leases", free_expired },
         { "disconnections", cw_disconnection_sweep },
         { "deletions", cw_deletion_sweep },

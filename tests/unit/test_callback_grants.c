@@ -126,6 +126,31 @@ START_TEST(partial_grants)
 }
 END_TEST
 
+/* Who connects again while the next pull waits for its night is pulled at once and whole, before scheduled ones. */
+START_TEST(a_reconnect_does_not_wait_for_the_night)
+{
+    static const struct start asking = { .patient = "pat-night" };
+#define NIGHT " FROM job j JOIN pull u ON u.id = j.subject JOIN patient p ON p.id = u.patient WHERE p.patient_id = 'pat-night'"
+    mint("{\"access_token\":\"a\",\"refresh_token\":\"r\",\"patient\":\"upstream-n\"}");
+    struct started s = return_with(asking);
+    ck_assert(is_connected(&s));
+    cw_test_db_sql(&test, "UPDATE job j JOIN pull u ON u.id = j.subject JOIN patient p ON p.id = u.patient SET u.trigger_kind = 3, u.mode = 2,"
+                          " j.priority = 200, j.ready_at = UTC_TIMESTAMP() + INTERVAL 9 HOUR WHERE p.patient_id = 'pat-night'");
+    struct started again = return_with(asking);
+    ck_assert(is_connected(&again));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*)" NIGHT), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*)" NIGHT " AND j.ready_at <= UTC_TIMESTAMP(3) AND j.priority = 50"
+                                              " AND u.trigger_kind = 1 AND u.mode = 1"), 1);
+    /* One that runs goes on. */
+    cw_test_db_sql(&test, "UPDATE job j JOIN pull u ON u.id = j.subject JOIN patient p ON p.id = u.patient SET u.status = 2, j.ready_at = NULL"
+                          " WHERE p.patient_id = 'pat-night'");
+    struct started third = return_with(asking);
+    ck_assert(is_connected(&third));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*)" NIGHT " AND u.status = 2 AND j.ready_at IS NULL"), 1);
+#undef NIGHT
+}
+END_TEST
+
 /* --- a connection that is connected again --- */
 
 static void mint_for(const char *patient, const char *name)
@@ -396,6 +421,7 @@ Suite *callback_grant_suite(void)
     tcase_add_test(tcase, practices);
     tcase_add_test(tcase, two_children);
     tcase_add_test(tcase, partial_grants);
+    tcase_add_test(tcase, a_reconnect_does_not_wait_for_the_night);
     tcase_add_test(tcase, reconnecting);
     tcase_add_test(tcase, reconnect_refused);
     tcase_add_test(tcase, tokens_that_still_live);

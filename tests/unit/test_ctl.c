@@ -186,6 +186,39 @@ START_TEST(organizations_are_made_listed_and_audited)
 }
 END_TEST
 
+START_TEST(a_pull_policy_is_shown_and_set)
+{
+    ck_assert_int_eq(RUN("org", "create", "Policy Health", "--env", "production"), 0);
+    ck_assert_int_eq(RUN("pull", "policy", "Policy Health", "--json"), 0);
+    json_t *list = last_json();
+    ck_assert_uint_eq(json_array_size(list), 1);
+    json_t *all = json_array_get(list, 0);
+    ck_assert(cw_span_eq_cstr(cw_json_peek_text(all, "incremental"), "1d") && cw_span_eq_cstr(cw_json_peek_text(all, "full"), "7d"));
+    ck_assert(cw_span_eq_cstr(cw_json_peek_text(all, "window"), "20-6") && json_is_true(json_object_get(all, "enabled")));
+    json_decref(list);
+    ck_assert_int_eq(audited("pull.policy_set"), 0);
+
+    ck_assert_int_eq(RUN("pull", "policy", "Policy Health", "--incremental", "90m", "--window", "22-24", "--off", "--json"), 0);
+    list = last_json();
+    all = json_array_get(list, 0);
+    ck_assert(cw_span_eq_cstr(cw_json_peek_text(all, "incremental"), "90m") && cw_span_eq_cstr(cw_json_peek_text(all, "full"), "7d"));
+    ck_assert(cw_span_eq_cstr(cw_json_peek_text(all, "window"), "22-0") && json_is_false(json_object_get(all, "enabled")));
+    json_decref(list);
+    ck_assert_int_eq(audited("pull.policy_set"), 1);
+
+    static const char *const bad[][2] = { { "--incremental", "24" }, { "--incremental", "h" },   { "--full", "1w" },     { "--full", "366d" },
+                                          { "--window", "20" },      { "--window", "20-25" },    { "--window", "-1-6" }, { "--full", "99999999999999999999d" } };
+    for (size_t i = 0; i < CW_ARRAY_LEN(bad); i++) {
+        ck_assert_msg(RUN("pull", "policy", "Policy Health", bad[i][0], bad[i][1]) == 2, "row %zu", i);
+    }
+    ck_assert_int_eq(RUN("pull", "policy", "Policy Health", "--on", "--off"), 2);
+    ck_assert_int_eq(RUN("pull", "policy", "Policy Health", "--incremental", "14m"), 1);
+    ck_assert_int_eq(RUN("pull", "policy", "Policy Health", "--incremental", "8d"), 1); /* full ones would be more frequent */
+    ck_assert_int_eq(RUN("pull", "policy", "Nobody"), 1);
+    ck_assert_int_eq(audited("pull.policy_set"), 1);
+}
+END_TEST
+
 START_TEST(keys_are_shown_once_listed_and_revoked)
 {
     char org[64];
@@ -254,6 +287,7 @@ static Suite *suite(void)
     tcase_add_test(tc, every_command_answers_help_and_is_in_the_manual);
     tcase_add_test(tc, wrong_use_ends_with_2);
     tcase_add_test(tc, organizations_are_made_listed_and_audited);
+    tcase_add_test(tc, a_pull_policy_is_shown_and_set);
     tcase_add_test(tc, keys_are_shown_once_listed_and_revoked);
     tcase_add_test(tc, an_installation_is_checked_and_set_up);
     suite_add_tcase(s, tc);
