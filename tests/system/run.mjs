@@ -6,6 +6,8 @@ import { execFileSync } from 'node:child_process';
 import path from 'node:path';
 import { after, run } from './lib/runner.mjs';
 import { freePort, ROOT, Stack, TEST_DIR } from './lib/stack.mjs';
+import { SCRIPTS } from './scripted.mjs';
+import { ScriptedHospitals } from './lib/scripted.mjs';
 import { transactionBundle, ndjson, quirkCharts } from './lib/input.mjs';
 import { furnish } from './recordings.mjs';
 
@@ -29,14 +31,15 @@ const fhirPort = await freePort();
 const portalPort = await freePort();
 const evilPort = await freePort();
 const murderPort = await freePort();
+const scripted = new ScriptedHospitals(await freePort(), SCRIPTS);
 const stack = await Stack.make({ name: 'stack', env: { CHARTWAY_SANDBOX_DATA: data, CHARTWAY_SANDBOX_RECORDINGS: recordings, CHARTWAY_VENDORS: vendors } });
 after(() => stack.down());
-await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `127.0.0.1:${evilPort}`, `127.0.0.2:${evilPort}`, `127.0.0.1:${murderPort}`] });
+await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `127.0.0.1:${evilPort}`, `127.0.0.2:${evilPort}`, `127.0.0.1:${murderPort}`, ...scripted.scripts.map((_, seed) => `${scripted.address(seed)}:${scripted.port}`)] });
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
 stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
 
-for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'quirks_fhir', 'recordings', 'again', 'diagnose', 'vault', 'quirks_auth', 'canary']) {
+for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'scripted', 'quirks_fhir', 'recordings', 'again', 'diagnose', 'vault', 'quirks_auth', 'canary']) {
   const { default: add } = await import(`./${suite}.mjs`);
-  add(stack, { fhirPort, portalPort, evilPort, murderPort, recordings });
+  add(stack, { fhirPort, portalPort, evilPort, murderPort, recordings, scripted });
 }
 process.exitCode = (await run()) ? 0 : 1;
