@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Hospitals that follow scripts (lib/scripted.mjs): for each seed the receipt says exactly what the hospital knows, and what is stored is what could be
-// had, byte for byte, nothing twice. 30 seeds here, 200 in the long run.
+// had, byte for byte, nothing twice. 20 seeds here, 200 in the long run.
 
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
@@ -9,8 +9,8 @@ import { test } from './lib/runner.mjs';
 import { allRecords, Journey, pullEnd } from './lib/patient.mjs';
 import { ScriptedHospitals } from './lib/scripted.mjs';
 
-export const SCRIPTS = Number(process.env.CHARTWAY_SCRIPTS ?? (process.env.CHARTWAY_LONG ? 200 : 30));
-const AT_ONCE = 10;
+export const SCRIPTS = Number(process.env.CHARTWAY_SCRIPTS ?? (process.env.CHARTWAY_LONG ? 200 : 20));
+const AT_ONCE = 20;
 
 export default function add(stack, { scripted }) {
   // Connects, waits for the pull, and lists what is not as the hospital says.

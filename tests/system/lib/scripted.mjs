@@ -177,7 +177,7 @@ export class ScriptedHospitals {
     const link = (to) => [{ relation: 'next', url: to }];
     const here = `${this.base(seed)}/${type.name}?patient=${url.searchParams.get('patient')}`;
     let next = page + 1 < type.pages.length ? link(`${here}&page=${page + 1}`) : undefined;
-    if (type.rule.strays && page === 0) next = link(`https://records.elsewhere.example/r4/${type.name}?page=1`);
+    if (type.rule.strays && page === 0) next = link(`https://records.elsewhere.example/pages/1`);
     if (type.rule.loops && !next) next = link(`${here}&page=0`);
     const total = new Set(type.pages.flat().map((r) => r.id)).size;
     const body = `{"resourceType":"Bundle","type":"searchset"${type.told ? `,"total":${total}` : ''}${next ? `,"link":${JSON.stringify(next)}` : ''}${
