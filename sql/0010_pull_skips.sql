@@ -21,6 +21,17 @@ ALTER TABLE pull_task
 -- When a record that a reference named was last read: an unchanged one is not written, and not asked for again at once.
 ALTER TABLE record_connection ADD COLUMN IF NOT EXISTS checked_at DATETIME(3) NULL;
 
+-- Searches that a server refused as planned, and what it took instead. Queries without the patient; of one version of its software.
+CREATE TABLE IF NOT EXISTS endpoint_search (
+  endpoint            BINARY(16) NOT NULL,
+  resource_type       VARBINARY(64) NOT NULL,
+  planned_hash        BINARY(32) NOT NULL,                    -- SHA-256 of "parameter?query"
+  worked              VARBINARY(2048) NOT NULL,
+  software            VARBINARY(255) NOT NULL,
+  learnt_at           DATETIME(3) NOT NULL,
+  PRIMARY KEY (endpoint, resource_type, planned_hash)
+) ENGINE=InnoDB;
+
 -- Ids that the patient of a connection had before the source merged them into another: what was written under an old one names it still.
 CREATE TABLE IF NOT EXISTS connection_patient (
   connection          BINARY(16) NOT NULL,

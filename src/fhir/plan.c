@@ -15,6 +15,7 @@
 #include "smart/scope.h"
 
 #define WHERE "plan"
+#define CW_PARAMETER_MAX 64u
 #define COUNT_UNTOLD 10u /* asked for where a server's own page is too big */
 
 struct maker {
@@ -518,28 +519,61 @@ static bool without(struct cw_span query, const char *const *names, struct cw_st
     return dropped;
 }
 
-bool cw_plan_relax(struct cw_span url, struct cw_str *out)
+/* Appends `url` without the parameters named; false, with nothing appended, when it has none of them. */
+static bool dropped(struct cw_span url, const char *const *names, struct cw_str *out)
 {
-    static const char *const includes[] = { "_include", "_revinclude", NULL };
-    static const char *const count[] = { "_count", NULL };
-    static const char *const status[] = { "status", NULL };
-    static const char *const *const steps[] = { includes, count, status };
     size_t mark = cw_span_find(url, '?');
     if (mark == url.len) {
         return false;
     }
-    for (size_t i = 0; i < CW_ARRAY_LEN(steps); i++) {
-        struct cw_str relaxed;
-        cw_str_init(&relaxed, CW_URL_MAX);
-        cw_str_add_span(&relaxed, cw_span_upto(url, mark));
-        bool dropped = without(cw_span_from(url, mark + 1), steps[i], &relaxed) && cw_str_code(&relaxed) == CW_OK;
-        dropped = dropped && cw_str_add_span(out, cw_str_span(&relaxed)) == CW_OK;
-        cw_str_release(&relaxed);
-        if (dropped) {
-            return true;
-        }
+    struct cw_str relaxed;
+    cw_str_init(&relaxed, CW_URL_MAX);
+    cw_str_add_span(&relaxed, cw_span_upto(url, mark));
+    bool done = without(cw_span_from(url, mark + 1), names, &relaxed) && cw_str_code(&relaxed) == CW_OK;
+    done = done && cw_str_add_span(out, cw_str_span(&relaxed)) == CW_OK;
+    cw_str_release(&relaxed);
+    return done;
+}
+
+static const char *const includes[] = { "_include", "_revinclude", NULL };
+
+bool cw_plan_relax(struct cw_span url, struct cw_str *out)
+{
+    static const char *const count[] = { "_count", NULL };
+    static const char *const status[] = { "status", NULL };
+    return dropped(url, includes, out) || dropped(url, count, out) || dropped(url, status, out);
+}
+
+bool cw_plan_drop_includes(struct cw_span url, struct cw_str *out)
+{
+    return dropped(url, includes, out);
+}
+
+bool cw_plan_drop(struct cw_span url, struct cw_span name, struct cw_str *out)
+{
+    char text[CW_PARAMETER_MAX + 1];
+    if (name.len == 0 || name.len > CW_PARAMETER_MAX) {
+        return false;
     }
-    return false;
+    memcpy(text, name.ptr, name.len);
+    text[name.len] = '\0';
+    const char *const names[] = { text, NULL };
+    return dropped(url, names, out);
+}
+
+bool cw_plan_url_query(struct cw_span url, struct cw_span base, const char *type, struct cw_span *ret_param, struct cw_span *ret_query)
+{
+    size_t mark = cw_span_find(url, '?');
+    struct cw_span path = cw_span_upto(url, mark);
+    if (mark == url.len || !cw_span_starts(path, base) || path.len != base.len + 1 + strlen(type) || path.ptr[base.len] != '/' ||
+        !cw_span_ends(path, cw_span_cstr(type))) {
+        return false;
+    }
+    struct cw_span rest = cw_span_from(url, mark + 1), whose;
+    (void)cw_span_cut(&rest, '&', &whose);
+    *ret_param = cw_span_upto(whose, cw_span_find(whose, '='));
+    *ret_query = rest;
+    return true;
 }
 
 /* `url` with this _count; false when that is what it is, or it does not fit. */

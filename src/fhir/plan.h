@@ -77,6 +77,14 @@ enum cw_code cw_plan_url(const struct cw_plan_item *item, struct cw_span base, s
  * then _count, then status. False, with nothing appended, when nothing is left to take away. */
 bool cw_plan_relax(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
 
+/* The same where it is known what was refused: without the parameter of this name, or without _include and _revinclude. */
+bool cw_plan_drop(struct cw_span url, struct cw_span name, struct cw_str *out) CW_NONNULL(3) CW_MUST_USE;
+bool cw_plan_drop_includes(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
+
+/* What a search's URL asks beside whose it is: "patient" of "{base}/Goal?patient=7&status=x" and "status=x". False for a URL that is none of the type. */
+bool cw_plan_url_query(struct cw_span url, struct cw_span base, const char *type, struct cw_span *ret_param, struct cw_span *ret_query)
+    CW_NONNULL(3, 4, 5) CW_MUST_USE;
+
 /* After a page that is too big to be taken: appends `url` with half its _count (10 where it has none). False, with nothing appended, when that was 1. */
 bool cw_plan_halve(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
 

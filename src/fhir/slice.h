@@ -95,6 +95,7 @@ struct cw_outcome_issue {
     size_t details_count;
     struct cw_span text;        /* details.text: for the encrypted error column, never for a log */
     struct cw_span diagnostics; /* the same */
+    struct cw_span expression;  /* the first: the element or parameter that it is about; the same */
 };
 struct cw_outcome {
     struct cw_outcome_issue issues[CW_OUTCOME_ISSUES_MAX];

@@ -143,6 +143,7 @@ struct cw_page_commit {
     struct cw_record_batch *records;        /* sealed and hashed, ready to store */
     struct cw_span next_url;                /* absent: the task is done */
     struct cw_span page_url;                /* of this page, for the loop guard */
+    struct cw_span first_url;               /* of a first page that came by another URL than planned: what to begin with from now on; else absent */
     int64_t total;                          /* -1: not told */
     unsigned received;                      /* entries that are records */
     unsigned requests;                      /* sent since the task's last commit: this page's, and those that were asked again at once */

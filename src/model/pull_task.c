@@ -365,6 +365,31 @@ static enum cw_code guard_loop(struct committing *c, bool *ret_loop)
     return rc;
 }
 
+static const struct cw_query q_task_url = {
+    .name = "task.url",
+    .sql = "UPDATE pull_task SET url_sealed = ?, key_version = ? WHERE id = ? AND pull = ? AND status = 1",
+    .params = "bibb",
+    .columns = "",
+};
+
+/* What the search begins with from now on. The row's other sealed cell is empty, or is sealed under the same key in this transaction. */
+static enum cw_code put_first_url(struct cw_db *db, const struct cw_data_key *key, struct cw_pull_id pull, struct cw_task_id task,
+                                  struct cw_span url, struct cw_err *err)
+{
+    struct cw_arena *arena = cw_arena_new(4 * CW_LINK_MAX);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.url", "out of memory");
+    }
+    struct cw_value sealed = cw_v_null();
+    enum cw_code rc = cw_cell_seal(key, CW_AAD("pull_task.url", task), url, arena, &sealed, err);
+    if (rc == CW_OK) {
+        struct cw_value params[] = { sealed, cw_v_int(key->version), cw_v_id(&task.ulid), cw_v_id(&pull.ulid) };
+        rc = cw_db_exec(db, &q_task_url, params, NULL, err);
+    }
+    cw_arena_free(arena);
+    return rc;
+}
+
 static enum cw_code move_task(struct committing *c, const char *failure, struct cw_span next)
 {
     const struct cw_page_commit *page = c->page;
@@ -453,6 +478,12 @@ static enum cw_code commit_locked(struct committing *c)
     if (rc != CW_OK) {
         return rc;
     }
+    if (c->page->first_url.ptr != NULL) {
+        rc = put_first_url(c->db, &c->key, c->page->pull, c->page->task, c->page->first_url, c->err);
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
     const char *failure = why_over(c);
     rc = move_task(c, failure, failure == NULL ? c->page->next_url : (struct cw_span){ NULL, 0 });
     return rc == CW_OK ? cw_pull_found_add(c->db, c->page, &c->key, patient, c->arena, c->err) : rc;
@@ -524,13 +555,6 @@ enum cw_code cw_pull_is_patient(struct cw_model *m, const struct cw_pull *pull, 
 
 /* ---------------------------------------------------------------------------------------------- a failure */
 
-static const struct cw_query q_task_url = {
-    .name = "task.url",
-    .sql = "UPDATE pull_task SET url_sealed = ?, key_version = ? WHERE id = ? AND pull = ? AND status = 1",
-    .params = "bibb",
-    .columns = "",
-};
-
 struct failing {
     struct cw_model *m;
     const struct cw_task_failure *failure;
@@ -549,19 +573,11 @@ static enum cw_code begin_anew(struct failing *f, struct cw_db *db, struct cw_er
     CW_AUTO_DATA_KEY key = { .version = 0 };
     enum cw_pull_status status;
     struct cw_patient_row patient;
-    struct cw_value sealed = cw_v_null();
     rc = cw_pull_lock(db, failure->pull, f->arena, &status, &patient, err);
     if (rc == CW_OK) {
         rc = cw_patient_key(f->m, db, patient, 0, &key, err);
     }
-    if (rc == CW_OK) {
-        rc = cw_cell_seal(&key, CW_AAD("pull_task.url", failure->task), failure->new_url, f->arena, &sealed, err);
-    }
-    if (rc == CW_OK) {
-        struct cw_value params[] = { sealed, cw_v_int(key.version), cw_v_id(&failure->task.ulid), cw_v_id(&failure->pull.ulid) };
-        rc = cw_db_exec(db, &q_task_url, params, NULL, err);
-    }
-    return rc;
+    return rc == CW_OK ? put_first_url(db, &key, failure->pull, failure->task, failure->new_url, err) : rc;
 }
 
 static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)

@@ -13,6 +13,8 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "fhir/link.h"
+#include "fhir/plan.h"
+#include "model/search_memory.h"
 #include "os/log.h"
 #include "os/sys.h"
 #include "scheduler/harvest.h"
@@ -63,6 +65,7 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
         .task = item->id,
         .records = harvest->records,
         .page_url = cw_span_cstr(item->url),
+        .first_url = item->first_page && item->reshaped ? cw_span_cstr(item->url) : (struct cw_span){ NULL, 0 },
         .total = page->raw || page->slice.total > UINT32_MAX ? -1 : page->slice.total,
         .received = harvest->received,
         .requests = item->asked,
@@ -241,6 +244,24 @@ static void learn(struct page *page)
            CW_ERR(&err));
 }
 
+/* A first page that came once its query was changed: the next pull begins with what was taken. */
+static void learn_search(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    struct cw_search_form planned = { .type = cw_span_cstr(item->type) };
+    struct cw_span param, worked, base = cw_span_cstr(run->pinned.base);
+    struct cw_err err = { 0 };
+    if (item->planned_url == NULL || !item->first_page ||
+        !cw_plan_url_query(cw_span_cstr(item->planned_url), base, item->type, &planned.param, &planned.query) ||
+        !cw_plan_url_query(cw_span_cstr(item->url), base, item->type, &param, &worked)) {
+        return;
+    }
+    if (cw_search_learn(&page->s->model, run->connection.endpoint, &planned, worked, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "pull.search_not_learnt", CW_ERR(&err)); /* the next pull finds it out anew */
+    }
+}
+
 static void go_on(struct page *page)
 {
     struct harvest harvest;
@@ -270,6 +291,7 @@ static void go_on(struct page *page)
         return;
     }
     learn(page);
+    learn_search(page);
     struct task_item *item = page->item;
     char *url = next.ptr == NULL ? NULL : cw_span_dup(next);
     if (url != NULL) {

@@ -81,6 +81,7 @@ void task_item_free(struct task_item *item)
     free(item->type);
     free(item->url);
     free(item->first_url);
+    free(item->planned_url);
     free(item);
 }
 

@@ -47,7 +47,7 @@ static bool ask_instead(struct page *page, char *url, const char *code)
     return true;
 }
 
-/* A first page's query made anew by `change` (cw_plan_relax, cw_plan_shrink). False when there is nothing to change. */
+/* A first page's query made anew by `change` (cw_plan_halve, cw_plan_shrink). False when there is nothing to change. */
 static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct cw_str *), const char *code)
 {
     struct task_item *item = page->item;
@@ -56,7 +56,34 @@ static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct
     }
     CW_AUTO_STR url;
     cw_str_init(&url, CW_URL_MAX);
-    return change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK && ask_instead(page, cw_str_take(&url), code);
+    bool changed = change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK && ask_instead(page, cw_str_take(&url), code);
+    item->reshaped |= changed;
+    return changed;
+}
+
+/* The same with a query that was refused: what it was first is kept, so that what works in its place can be learnt. */
+static bool ask_relaxed(struct page *page, char *url)
+{
+    struct task_item *item = page->item;
+    char *first = item->planned_url == NULL ? strdup(item->url) : NULL;
+    if (!ask_instead(page, url, "query_relaxed")) {
+        free(first);
+        return false;
+    }
+    if (item->planned_url == NULL) {
+        item->planned_url = first;
+    }
+    item->reshaped = true;
+    return true;
+}
+
+static bool relax(struct page *page, bool (*change)(struct cw_span, struct cw_str *))
+{
+    struct task_item *item = page->item;
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    return item->kind == CW_TASK_SEARCH && item->first_page && change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK &&
+           ask_relaxed(page, cw_str_take(&url));
 }
 
 /* The same for a search that is past its first page: from the start, in smaller pages, since a next link is the server's own. */
@@ -313,11 +340,30 @@ static void judge_gone(struct page *page)
     judge(page, first ? PAGE_FINAL : PAGE_RESTART, first ? "gone" : "paging_expired");
 }
 
-/* Some servers refuse a parameter that others need: ask again without the next of them. */
+/* Some servers refuse a parameter that others need: ask again without the one that the answer names, else without the next of them. */
 static void judge_query(struct page *page)
 {
-    if (!ask_changed(page, cw_plan_relax, "query_relaxed")) {
+    struct task_item *item = page->item;
+    struct cw_span url = cw_span_cstr(item->url);
+    struct cw_span query = cw_span_from(url, cw_span_find(url, '?') + 1);
+    struct cw_span named = cw_refusal_parameter(cw_str_span(&item->response.body), query, page->arena);
+    CW_AUTO_STR changed;
+    cw_str_init(&changed, CW_URL_MAX);
+    bool search = item->kind == CW_TASK_SEARCH && item->first_page;
+    if (search && named.ptr != NULL && cw_plan_drop(url, named, &changed) && ask_relaxed(page, cw_str_take(&changed))) {
+        return;
+    }
+    if (!relax(page, cw_plan_relax)) {
         judge(page, PAGE_FINAL, "query_refused");
+    }
+}
+
+/* A second fault of the server itself may be what it brings along that breaks it. */
+static void judge_fault(struct page *page, long status)
+{
+    judge_busy(page, status);
+    if (status == 500 && page->item->tries > 0) {
+        (void)relax(page, cw_plan_drop_includes);
     }
 }
 
@@ -341,7 +387,7 @@ static void judge_status(struct page *page)
     } else if (status == 410) {
         judge_gone(page);
     } else if (status == 408 || status == 425 || status == 429 || status >= 500) {
-        judge_busy(page, status);
+        judge_fault(page, status);
     } else {
         judge_query(page);
     }

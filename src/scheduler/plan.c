@@ -8,6 +8,7 @@
 #include "fhir/capability.h"
 #include "fhir/plan.h"
 #include "model/failure.h"
+#include "model/search_memory.h"
 #include "model/source.h"
 #include "os/log.h"
 #include "os/sys.h"
@@ -84,9 +85,26 @@ static bool capability_of(struct planner *p, struct cw_capability *ret)
     return rc == CW_OK;
 }
 
+/* The item's first URL, by what this server was found to take. */
+static enum cw_code url_of(struct planner *p, const struct cw_search_memory *memory, const struct cw_plan_item *item, struct cw_str *url)
+{
+    struct cw_plan_item asked = *item;
+    if (item->kind == CW_PLAN_SEARCH) {
+        struct cw_search_form planned = { cw_span_cstr(item->type), cw_span_cstr(item->param), cw_span_cstr(item->query) };
+        const char *query = cw_arena_text(p->arena, cw_search_instead(memory, &planned));
+        asked.query = query == NULL ? item->query : query;
+    }
+    return cw_plan_url(&asked, cw_span_cstr(p->run->pinned.base), p->run->upstream_patient, url);
+}
+
 static enum cw_code tasks_of_plan(struct planner *p, const struct cw_plan *plan, struct cw_task_new *tasks,
                                   struct cw_err *err)
 {
+    struct cw_search_memory *memory = NULL;
+    struct cw_err forgotten = { 0 };
+    if (cw_search_recall(&p->s->model, p->run->connection.endpoint, p->arena, &memory, &forgotten) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "plan.searches_not_recalled", CW_ERR(&forgotten));
+    }
     for (size_t i = 0; i < plan->count; i++) {
         const struct cw_plan_item *item = &plan->items[i];
         struct cw_task_new *task = &tasks[i];
@@ -101,7 +119,7 @@ static enum cw_code tasks_of_plan(struct planner *p, const struct cw_plan *plan,
         }
         CW_AUTO_STR url;
         cw_str_init(&url, CW_URL_MAX);
-        enum cw_code rc = cw_plan_url(item, cw_span_cstr(p->run->pinned.base), p->run->upstream_patient, &url);
+        enum cw_code rc = url_of(p, memory, item, &url);
         if (rc == CW_OK) {
             task->url = cw_arena_span(p->arena, cw_str_span(&url));
         }

@@ -120,6 +120,8 @@ struct task_item {
     unsigned ordinal, tries, restarts;
     char *type;
     char *url;
+    bool reshaped;                    /* the first page is asked with another query than the row's */
+    char *planned_url;                /* what was asked before the first query was refused; NULL */
     char *first_url;                  /* the first page's, where url is a later one; NULL */
     const char *accept;               /* as asked: a literal or the profile's */
     unsigned forms_tried;             /* how many other forms were asked for after 406 */

@@ -316,6 +316,32 @@ START_TEST(smaller_pages)
 }
 END_TEST
 
+START_TEST(dropped_parameters)
+{
+    struct cw_span param, query, base = CW_SPAN("https://a.example/r4");
+    CW_AUTO_STR out;
+    cw_str_init(&out, CW_URL_MAX);
+    ck_assert(cw_plan_drop(CW_SPAN("https://a.example/r4/C?patient=1&_count=50&status=a"), CW_SPAN("status"), &out));
+    ck_assert_str_eq(cw_str_cstr(&out), "https://a.example/r4/C?patient=1&_count=50");
+    ck_assert(!cw_plan_drop(CW_SPAN("https://a.example/r4/C?patient=1"), CW_SPAN("status"), &out));
+    ck_assert(!cw_plan_drop(CW_SPAN("https://a.example/r4/C?patient=1"), CW_SPAN(""), &out));
+    ck_assert(!cw_plan_drop_includes(CW_SPAN("https://a.example/r4/C?patient=1&_count=50"), &out));
+    cw_str_clear(&out);
+    ck_assert(cw_plan_drop_includes(CW_SPAN("https://a.example/r4/C?patient=1&_revinclude=a&_count=50"), &out));
+    ck_assert_str_eq(cw_str_cstr(&out), "https://a.example/r4/C?patient=1&_count=50");
+    ck_assert(cw_plan_url_query(CW_SPAN("https://a.example/r4/Goal?patient=7&a=b&c=d"), base, "Goal", &param, &query));
+    ck_assert_span_eq(param, "patient");
+    ck_assert_span_eq(query, "a=b&c=d");
+    ck_assert(cw_plan_url_query(CW_SPAN("https://a.example/r4/Goal?patient=7"), base, "Goal", &param, &query));
+    ck_assert_uint_eq(query.len, 0);
+    static const char *const others[] = { "https://a.example/r4/Goals?patient=7", "https://a.example/r4/Goal", "https://a.example/r4?_getpages=1",
+                                          "https://b.example/r4/Goal?patient=7", "https://a.example/r4/Patient/7/$everything?_count=1" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(others); i++) {
+        ck_assert_msg(!cw_plan_url_query(cw_span_cstr(others[i]), base, "Goal", &param, &query), "%s", others[i]);
+    }
+}
+END_TEST
+
 START_TEST(what_may_be_read)
 {
     static const struct {
@@ -431,6 +457,7 @@ Suite *suite_fhir_plan(void)
     tcase_add_loop_test(tcase, plan_bad_profile, 0, (int)CW_ARRAY_LEN(bad_profiles));
     tcase_add_loop_test(tcase, relax_url, 0, (int)CW_ARRAY_LEN(relax_rows));
     tcase_add_test(tcase, smaller_pages);
+    tcase_add_test(tcase, dropped_parameters);
     tcase_add_test(tcase, what_may_be_read);
     tcase_add_test(tcase, receipt_text);
     tcase_add_test(tcase, receipt_types);

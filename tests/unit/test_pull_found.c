@@ -188,6 +188,20 @@ START_TEST(restarts_are_counted_and_stay)
         must(cw_pull_task_failed(&m, &failure, &err), &err);
         ck_assert_uint_eq(waiting().tasks[0].restarts, i);
     }
+    /* Smaller pages are no restart of an expired session, and stay. */
+    struct cw_task_failure smaller = { .owner = "node/1", .job = &job, .pull = pull, .task = waiting().tasks[0].id, .code = "page_shrunk",
+                                       .retry_at_us = cw_now_us() - CW_SECOND_US, .restart = true, .new_url = CW_SPAN("https://h.test/O?_count=1") };
+    must(cw_pull_task_failed(&m, &smaller, &err), &err);
+    struct cw_task task = waiting().tasks[0];
+    ck_assert(task.first_page && task.restarts == 2 && cw_span_eq(task.url, smaller.new_url) && task.first_url.ptr == NULL);
+    struct cw_record_batch *batch = batch_of(bodies, ids, 1);
+    struct cw_page_commit page = { .owner = "node/1", .job = &job, .pull = pull, .task = task.id, .records = batch, .total = -1,
+                                   .page_url = CW_SPAN("https://h.test/O"), .next_url = CW_SPAN("https://h.test/O?p=2"),
+                                   .first_url = CW_SPAN("https://h.test/O") };
+    must(cw_pull_commit_page(&m, &page, &result, &err), &err);
+    cw_record_batch_free(batch);
+    task = waiting().tasks[0];
+    ck_assert(cw_span_eq(task.url, page.next_url) && cw_span_eq(task.first_url, page.first_url));
 }
 END_TEST
 

@@ -209,6 +209,45 @@ START_TEST(one_broken_entry_costs_no_page)
 }
 END_TEST
 
+/* Faults on what it brings along, and refuses _count by its name. */
+static char *picky(const char *target, int *ret_status)
+{
+    if (strncmp(target, "/fhir/metadata", 14) == 0) {
+        return strdup("{\"resourceType\":\"CapabilityStatement\",\"fhirVersion\":\"4.0.1\",\"rest\":[{\"mode\":\"server\",\"resource\":["
+                      "{\"type\":\"Goal\",\"interaction\":[{\"code\":\"search-type\"}],\"searchParam\":[{\"name\":\"patient\"}],"
+                      "\"searchRevInclude\":[\"Provenance:target\"]}]}]}");
+    }
+    if (strncmp(target, "/fhir/Goal", 10) != 0) {
+        return NULL;
+    }
+    if (strstr(target, "_revinclude") != NULL) {
+        *ret_status = 500;
+        return strdup("");
+    }
+    if (strstr(target, "_count") != NULL) {
+        *ret_status = 400;
+        return strdup("{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"error\",\"code\":\"invalid\",\"diagnostics\":\"_count?\"}]}");
+    }
+    return bundle("after-all", NULL);
+}
+
+START_TEST(what_breaks_a_search_is_left_out)
+{
+    odd_answer = picky;
+    pid_t pid = start_daemon();
+    (void)wait_for_end();
+    unsigned asked = 0;
+    for (size_t i = 0; i < script_server_count(hospital); i++) {
+        const struct script_request *request = script_server_request(hospital, i);
+        const char *bearer = script_request_header(request, "Authorization"); /* the first may come with the old token */
+        asked += strncmp(request->target, "/fhir/Goal", 10) == 0 && bearer != NULL && strcmp(bearer, "Bearer access-2") == 0;
+    }
+    ck_assert_uint_eq(asked, 4); /* twice whole, without what it brings along, without _count */
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'after-all'"), 1);
+    stop_daemon(pid);
+}
+END_TEST
+
 TCase *tcase_odd(void)
 {
     TCase *t = tcase_create("odd answers");
@@ -219,5 +258,6 @@ TCase *tcase_odd(void)
     tcase_add_test(t, paging_that_always_expires_ends);
     tcase_add_test(t, pages_that_are_too_big_are_asked_for_smaller);
     tcase_add_test(t, one_broken_entry_costs_no_page);
+    tcase_add_test(t, what_breaks_a_search_is_left_out);
     return t;
 }
