@@ -17,6 +17,7 @@
 #include "fhir/slice.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "scheduler/incremental.h"
 
 #define EMPTY_PAGES_MAX 3
 #define SAME_PAGES_MAX 3
@@ -445,6 +446,7 @@ static void digest(struct scheduler *s, struct task_item *item)
     }
     judge_page(&page);
     note_host(&page);
+    incremental_note_clock(s, item->run, &item->response);
     switch (page.verdict) {
     case PAGE_GOOD:
         go_on(&page);

@@ -10,6 +10,8 @@
 #include "base/time.h"
 #include "fhir/receipt.h"
 #include "model/failure.h"
+#include "model/vanish.h"
+#include "os/log.h"
 #include "os/sys.h"
 
 /* The server's last word: no other question would bring it. */
@@ -116,11 +118,27 @@ static enum cw_code emit(struct run *run, const struct cw_task *tasks, size_t co
     return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "pull.receipt", "the receipt could not be written");
 }
 
-static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, struct cw_err *err)
+/* All came: what was here before and did not come is asked for by its id, once. */
+static enum cw_code ask_for_missing(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err)
+{
+    struct cw_vanish_asked asked;
+    enum cw_code rc = cw_vanish_ask(&s->model, s->owner, &run->job, &run->pull, cw_span_cstr(run->pinned.base), &asked, err);
+    if (rc == CW_OK && asked.suspected > 0) {
+        cw_log(CW_LOG_WARNING, "pull.vanish_suspected", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_INT("types", asked.suspected));
+    }
+    *ret_more = rc == CW_OK && asked.tasks > 0;
+    return rc;
+}
+
+static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, bool *ret_more, struct cw_err *err)
 {
     struct cw_task *tasks;
     size_t count;
-    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &tasks, &count, err);
+    bool full = run->pull.mode == CW_PULL_FULL && run->end_code == NULL;
+    enum cw_code rc = full ? cw_vanish_settle(&s->model, run->pull.id, err) : CW_OK;
+    if (rc == CW_OK) {
+        rc = cw_pull_tasks(&s->model, run->pull.id, arena, &tasks, &count, err);
+    }
     if (rc == CW_OK) {
         rc = cw_pull_get(&s->model, run->pull.id, arena, &run->pull, err);
     }
@@ -128,6 +146,12 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
         return rc;
     }
     enum cw_pull_status status = status_of(run, tasks, count);
+    if (full && status == CW_PULL_COMPLETE) {
+        rc = ask_for_missing(s, run, ret_more, err);
+        if (rc != CW_OK || *ret_more) {
+            return rc;
+        }
+    }
     const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
     CW_AUTO_STR receipt;
     cw_str_init(&receipt, CW_RECEIPT_MAX);
@@ -136,20 +160,23 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
         struct cw_pull_ending ending = { .status = status,
                                          .failure_code = failure,
                                          .receipt_json = cw_str_span(&receipt),
-                                         .again_us = again_at(run, tasks, count) };
+                                         .again_us = again_at(run, tasks, count),
+                                         .skew_us = run->skew_us };
         rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, &ending, err);
     }
     return rc;
 }
 
-enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err)
+enum cw_code end_pull(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err)
 {
     struct cw_arena *arena = cw_arena_new((size_t)16 * 1024 * 1024);
     if (arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
     }
-    enum cw_code rc = end_in(s, run, arena, err);
-    run->pull = (struct cw_pull){ .id = run->pull.id }; /* its texts lived in the arena */
+    *ret_more = false;
+    enum cw_code rc = end_in(s, run, arena, ret_more, err);
+    /* Its texts lived in the arena. */
+    run->pull.failure_code = run->pull.plan = (struct cw_span){ NULL, 0 };
     cw_arena_free(arena);
     return rc;
 }
