@@ -12,11 +12,13 @@ CREATE TABLE IF NOT EXISTS endpoint_search_memory (
   PRIMARY KEY (endpoint, resource_type)
 ) ENGINE=InnoDB;
 
--- Everything that the source changed before is here, by the source's own clock. Without a row the type is asked for whole.
+-- Everything that the source changed before `since` is here, by the source's own clock. Without a row the type is asked for whole. `newest` is the
+-- greatest lastUpdated seen, so that a pull need look at its own changes alone.
 CREATE TABLE IF NOT EXISTS pull_watermark (
   connection          BINARY(16) NOT NULL,
   resource_type       VARBINARY(64) NOT NULL,
   since               DATETIME(3) NOT NULL,
+  newest              DATETIME(3) NULL,
   PRIMARY KEY (connection, resource_type)
 ) ENGINE=InnoDB;
 
@@ -36,8 +38,9 @@ CREATE TABLE IF NOT EXISTS pull_candidate (
   PRIMARY KEY (pull, task)
 ) ENGINE=InnoDB;
 
--- created and vanished are of records; vanish_suspected counts the types of which too many were missing to be believed.
+-- seq_before is the patient's change_seq when the pull began; created and vanished are of records; vanish_suspected counts the types of which too many were missing to be believed.
 ALTER TABLE pull
+  ADD COLUMN IF NOT EXISTS seq_before BIGINT UNSIGNED NULL,
   ADD COLUMN IF NOT EXISTS vanish_asked BOOLEAN NOT NULL DEFAULT FALSE,
   ADD COLUMN IF NOT EXISTS created INT UNSIGNED NOT NULL DEFAULT 0,
   ADD COLUMN IF NOT EXISTS vanished INT UNSIGNED NOT NULL DEFAULT 0,

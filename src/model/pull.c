@@ -70,7 +70,8 @@ static const struct cw_query q_pull_lock = {
 };
 static const struct cw_query q_pull_planned = {
     .name = "pull.planned",
-    .sql = "UPDATE pull SET status = 2, plan = ?, started_at = ? WHERE id = ?",
+    .sql = "UPDATE pull SET status = 2, plan = ?, started_at = ?,"
+           " seq_before = (SELECT p.change_seq FROM patient p WHERE p.id = pull.patient) WHERE id = ?",
     .params = "btb",
     .columns = "",
 };

@@ -109,11 +109,18 @@ static const struct cw_query q_mark = {
     .params = "ttib",
     .columns = "",
 };
+static const struct cw_query q_created = {
+    .name = "vanish.created",
+    .sql = "SELECT COUNT(*) FROM pull u JOIN record r ON r.patient = u.patient AND r.change_seq > u.seq_before"
+           " JOIN record_connection c ON c.connection = u.connection AND c.record = r.id AND c.first_pull = u.id"
+           " WHERE u.id = ? AND r.created_at >= u.created_at",
+    .params = "b",
+    .columns = "i",
+};
 static const struct cw_query q_counts = {
     .name = "vanish.counts",
-    .sql = "UPDATE pull SET vanished = ?, created = (SELECT COUNT(*) FROM record_connection c JOIN record r ON r.id = c.record"
-           " WHERE c.connection = ? AND c.first_pull = ? AND r.created_at >= ?) WHERE id = ?",
-    .params = "ibbtb",
+    .sql = "UPDATE pull SET vanished = ?, created = ? WHERE id = ?",
+    .params = "iib",
     .columns = "",
 };
 static const struct cw_query q_forget_seen = {
@@ -375,13 +382,17 @@ static enum cw_code mark_rows(struct cw_db *db, const struct cw_pull *pull, cons
 enum cw_code vanish_mark(struct cw_db *db, const struct cw_pull *pull, struct cw_arena *arena, struct cw_err *err)
 {
     struct cw_value id[] = { cw_v_id(&pull->id.ulid) };
+    const struct cw_value *created;
     struct cw_rows gone;
     enum cw_code rc = cw_db_select(db, &q_gone, id, arena, &gone, err);
     if (rc == CW_OK && gone.count > 0) {
         rc = mark_rows(db, pull, &gone, arena, err);
     }
     if (rc == CW_OK) {
-        struct cw_value counts[] = { cw_v_int((int64_t)gone.count), cw_v_id(&pull->connection.ulid), id[0], cw_v_time(pull->created_us), id[0] };
+        rc = cw_db_one(db, &q_created, id, arena, &created, err);
+    }
+    if (rc == CW_OK) {
+        struct cw_value counts[] = { cw_v_int((int64_t)gone.count), cw_v_int(created[0].number), id[0] };
         rc = cw_db_exec(db, &q_counts, counts, NULL, err);
     }
     if (rc == CW_OK) {

@@ -15,8 +15,9 @@ static const struct cw_query q_list = {
 };
 static const struct cw_query q_set = {
     .name = "watermark.set",
-    .sql = "INSERT INTO pull_watermark (connection, resource_type, since) VALUES (?, ?, ?) ON DUPLICATE KEY UPDATE since = VALUES(since)",
-    .params = "bbt",
+    .sql = "INSERT INTO pull_watermark (connection, resource_type, since, newest) VALUES (?, ?, ?, ?)"
+           " ON DUPLICATE KEY UPDATE since = VALUES(since), newest = VALUES(newest)",
+    .params = "bbtt",
     .columns = "",
 };
 static const struct cw_query q_forget = {
@@ -40,6 +41,21 @@ static const struct cw_query q_documents = {
            " ('not_found', 'gone', 'no_access', 'access_withheld', 'not_offered')))",
     .params = "b",
     .columns = "i",
+};
+/* An incremental pull looks at what it changed, and at what was the newest before; a full one at everything. */
+static const struct cw_query q_newest_changed = {
+    .name = "watermark.newest_changed",
+    .sql = "SELECT r.resource_type, MAX(IF(r.upstream_updated_at <= ?, r.upstream_updated_at, NULL)) FROM pull u"
+           " JOIN record r ON r.patient = u.patient AND r.change_seq > u.seq_before"
+           " JOIN record_connection c ON c.connection = u.connection AND c.record = r.id WHERE u.id = ? GROUP BY r.resource_type LIMIT 500",
+    .params = "tb",
+    .columns = "bt",
+};
+static const struct cw_query q_newest_before = {
+    .name = "watermark.newest_before",
+    .sql = "SELECT resource_type, newest FROM pull_watermark WHERE connection = ? LIMIT 500",
+    .params = "b",
+    .columns = "bt",
 };
 static const struct cw_query q_newest = {
     .name = "watermark.newest",
@@ -111,7 +127,7 @@ struct advancing {
     struct cw_db *db;
     const struct cw_pull *pull;
     int64_t start_us;
-    struct cw_rows newest;
+    struct cw_rows newest, before;
     bool documents_missing;
 };
 
@@ -126,21 +142,38 @@ static bool names_documents(struct cw_span type)
     return false;
 }
 
-static int64_t newest_of(const struct advancing *a, struct cw_span type)
+static int64_t time_of(const struct cw_rows *rows, struct cw_span type)
 {
-    for (size_t i = 0; i < a->newest.count; i++) {
-        if (cw_span_eq(cw_row(&a->newest, i)[0].bytes, type)) {
-            return cw_row(&a->newest, i)[1].number;
+    for (size_t i = 0; i < rows->count; i++) {
+        if (cw_span_eq(cw_row(rows, i)[0].bytes, type)) {
+            return cw_row(rows, i)[1].number;
         }
     }
     return 0;
+}
+
+static int64_t newest_of(const struct advancing *a, struct cw_span type)
+{
+    int64_t newest_us = time_of(&a->newest, type), before_us = time_of(&a->before, type);
+    return newest_us > before_us ? newest_us : before_us;
+}
+
+static enum cw_code read_newest(struct advancing *a, int64_t skew_us, struct cw_arena *arena, struct cw_err *err)
+{
+    bool full = a->pull->mode == CW_PULL_FULL;
+    struct cw_value connection[] = { cw_v_id(&a->pull->connection.ulid) };
+    struct cw_value params[] = { cw_v_time(cw_now_us() + skew_us), full ? connection[0] : cw_v_id(&a->pull->id.ulid) };
+    enum cw_code rc = cw_db_select(a->db, full ? &q_newest : &q_newest_changed, params, arena, &a->newest, err);
+    return rc == CW_OK && !full ? cw_db_select(a->db, &q_newest_before, connection, arena, &a->before, err) : rc;
 }
 
 static enum cw_code advance_type(const struct advancing *a, const struct cw_value *row, struct cw_err *err)
 {
     struct cw_span type = row[0].bytes;
     bool whole = row[1].number > 0 && row[2].number == 0 && !(a->documents_missing && names_documents(type));
-    struct cw_value set[] = { cw_v_id(&a->pull->connection.ulid), cw_v_bytes(type), cw_v_time(cw_watermark_of(a->start_us, newest_of(a, type))) };
+    int64_t newest_us = newest_of(a, type);
+    struct cw_value set[] = { cw_v_id(&a->pull->connection.ulid), cw_v_bytes(type), cw_v_time(cw_watermark_of(a->start_us, newest_us)),
+                              cw_v_time_opt(newest_us) };
     if (whole) {
         return cw_db_exec(a->db, &q_set, set, NULL, err);
     }
@@ -159,7 +192,6 @@ enum cw_code watermark_advance(struct cw_db *db, const struct cw_pull *pull, int
     }
     struct advancing a = { .db = db, .pull = pull, .start_us = pull->started_us + skew_us };
     struct cw_value pull_id[] = { cw_v_id(&pull->id.ulid) };
-    struct cw_value newest[] = { cw_v_time(cw_now_us() + skew_us), cw_v_id(&pull->connection.ulid) };
     const struct cw_value *documents;
     struct cw_rows types;
     enum cw_code rc = cw_db_select(db, &q_types, pull_id, arena, &types, err);
@@ -168,7 +200,7 @@ enum cw_code watermark_advance(struct cw_db *db, const struct cw_pull *pull, int
     }
     if (rc == CW_OK) {
         a.documents_missing = documents[0].number > 0;
-        rc = cw_db_select(db, &q_newest, newest, arena, &a.newest, err);
+        rc = read_newest(&a, skew_us, arena, err);
     }
     for (size_t i = 0; rc == CW_OK && i < types.count; i++) {
         rc = advance_type(&a, cw_row(&types, i), err);
