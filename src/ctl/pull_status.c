@@ -64,7 +64,8 @@ static enum cw_code tally_json(struct ctl *ctl, const struct cw_progress *progre
 static const struct ctl_column pull_columns[] = {
     { "id", CTL_TEXT },       { "connection_id", CTL_TEXT }, { "mode", CTL_TEXT },       { "status", CTL_TEXT },     { "failure_code", CTL_TEXT },
     { "percent", CTL_INT },   { "requests", CTL_INT },       { "received", CTL_INT },    { "stored", CTL_INT },
-    { "unchanged", CTL_INT }, { "errors", CTL_INT },         { "created_at", CTL_TIME }, { "started_at", CTL_TIME },
+    { "created", CTL_INT },   { "changed", CTL_INT },        { "unchanged", CTL_INT },   { "vanished", CTL_INT },
+    { "vanish_suspected", CTL_INT }, { "errors", CTL_INT },  { "created_at", CTL_TIME }, { "started_at", CTL_TIME },
     { "eta_at", CTL_TIME },   { "ended_at", CTL_TIME },      { "types", CTL_RAW },
 };
 
@@ -86,7 +87,11 @@ static enum cw_code pull_row(struct ctl *ctl, const struct cw_pull *pull, size_t
         CTL_N(pull->requests),
         CTL_N(pull->received),
         CTL_N(pull->stored),
+        CTL_N(pull->created),
+        CTL_N(pull->ended_us == 0 ? 0 : pull->stored - pull->created), /* counted at the end */
         CTL_N(pull->unchanged),
+        CTL_N(pull->vanished),
+        CTL_N(pull->vanish_suspected),
         CTL_N(pull->errors),
         CTL_N(pull->created_us),
         CTL_N(pull->started_us),

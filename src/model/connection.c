@@ -75,8 +75,8 @@ static const struct cw_query q_insert = {
 static const struct cw_query q_revive = {
     .name = "connection.revive",
     .sql = "UPDATE connection SET status = 1, failure_code = NULL, failure_at = NULL, source = ?, registration = ?,"
-           " session = ?, scopes = ?, missing_types = ?, one_time = ?, pinned = ?, updated_at = ?, next_pull_at = ?, pull_hold = NULL"
-           " WHERE id = ?",
+           " session = ?, scopes = ?, missing_types = ?, one_time = ?, pinned = ?, updated_at = ?, next_pull_at = ?, pull_hold = NULL,"
+           " full_pulled_at = NULL WHERE id = ?",
     .params = "bbbbbibttb",
     .columns = "",
 };

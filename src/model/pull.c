@@ -54,8 +54,8 @@ static const struct cw_query q_some_connections = {
 #define PULL_COLUMNS \
     "SELECT id, organization, patient, connection, endpoint, trigger_kind, status, failure_code, plan, requests," \
     " received, stored, unchanged, errors, created_at, started_at, ended_at," \
-    " (SELECT source FROM connection WHERE connection.id = pull.connection), mode FROM pull "
-#define PULL_KINDS "bbbbbiibbiiiiitttbi"
+    " (SELECT source FROM connection WHERE connection.id = pull.connection), mode, created, vanished, vanish_suspected FROM pull "
+#define PULL_KINDS "bbbbbiibbiiiiitttb" "iiii"
 
 static const struct cw_query q_pull_get = {
     .name = "pull.get",
@@ -78,8 +78,16 @@ static const struct cw_query q_pull_lock = {
 };
 static const struct cw_query q_pull_planned = {
     .name = "pull.planned",
-    .sql = "UPDATE pull SET status = 2, plan = ?, started_at = ? WHERE id = ?",
+    .sql = "UPDATE pull SET status = 2, plan = ?, started_at = ?,"
+           " seq_before = (SELECT p.change_seq FROM patient p WHERE p.id = pull.patient) WHERE id = ?",
     .params = "btb",
+    .columns = "",
+};
+/* A full pull begins from nothing: what of it does not come is asked for whole the next time too. */
+static const struct cw_query q_no_watermarks = {
+    .name = "pull.no_watermarks",
+    .sql = "DELETE w FROM pull u JOIN pull_watermark w ON w.connection = u.connection WHERE u.id = ? AND u.mode = 1",
+    .params = "b",
     .columns = "",
 };
 static const struct cw_query q_job_sooner = {
@@ -350,6 +358,9 @@ static void pull_of_row(const struct cw_value *row, struct cw_pull *ret)
         .started_us = row[15].number,
         .ended_us = row[16].number,
         .mode = (enum cw_pull_mode)row[18].number,
+        .created = (unsigned)row[19].number,
+        .vanished = (unsigned)row[20].number,
+        .vanish_suspected = (unsigned)row[21].number,
     };
     if (row[17].kind != CW_V_NULL) {
         ret->source.ulid = cw_value_id(&row[17]);
@@ -455,6 +466,10 @@ static enum cw_code plan_locked(struct planning *plan, struct cw_db *db, struct 
     if (rc == CW_OK) {
         struct cw_value params[] = { cw_v_bytes(plan->plan), cw_v_time(cw_now_us()), cw_v_id(&plan->id.ulid) };
         rc = cw_db_exec(db, &q_pull_planned, params, NULL, err);
+    }
+    if (rc == CW_OK) {
+        struct cw_value id[] = { cw_v_id(&plan->id.ulid) };
+        rc = cw_db_exec(db, &q_no_watermarks, id, NULL, err);
     }
     if (rc == CW_OK) {
         rc = cw_pull_tasks_add(db, plan->id, &key, plan->tasks, plan->count, arena, err);

@@ -31,6 +31,8 @@ struct cw_pull {
     struct cw_span failure_code;
     struct cw_span plan;          /* JSON text, absent before it is planned */
     unsigned requests, received, stored, unchanged, errors;
+    unsigned created, vanished;   /* of records; stored less created were changed. Counted at the end */
+    unsigned vanish_suspected;    /* types of which too many records were missing to be believed */
     int64_t created_us, started_us, ended_us;
     struct cw_source_id source;   /* of its connection; zero when that has gone */
 };
@@ -193,6 +195,7 @@ struct cw_pull_ending {
     const char *receipt_sha256;             /* hexadecimal, for the event; NULL: left out */
     struct cw_span types_json;              /* for the event: counts by type, an array; absent: left out */
     int64_t again_us;                       /* when the next pull is to begin, as the source said so; 0: nothing of that */
+    int64_t skew_us;                        /* how far the source's clock is behind ours, 0 or less */
 };
 enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_job *job, struct cw_pull_id id,
                          const struct cw_pull_ending *ending, struct cw_err *err) CW_MUST_USE;

@@ -12,6 +12,8 @@
 #include "model/keys.h"
 #include "model/pull_receipt.h"
 #include "model/pull_schedule.h"
+#include "model/vanish.h"
+#include "model/watermark.h"
 #include "os/sys.h"
 
 static const struct cw_query q_pull_ended = {
@@ -29,9 +31,9 @@ static const struct cw_query q_pages_forget = {
 static const struct cw_query q_end_facts = {
     .name = "pull.end_facts",
     .sql = "SELECT p.patient_id, c.source, u.organization, u.received, u.errors, u.created_at, u.patient, u.connection,"
-           " u.mode FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
+           " u.mode, u.endpoint, u.started_at FROM pull u JOIN patient p ON p.id = u.patient JOIN connection c ON c.id = u.connection WHERE u.id = ?",
     .params = "b",
-    .columns = "bbbiitbbi",
+    .columns = "bbbiitbbibt",
 };
 
 #define EVENT_MAX (64u * 1024u) /* counts of some hundred types at most */
@@ -44,7 +46,7 @@ struct ending {
     enum cw_pull_status status;
     const char *failure_code;
     const struct cw_pull_ending *told; /* NULL: cancelled, there is no more to tell */
-    int64_t again_us;
+    int64_t again_us, skew_us;
 };
 
 /* data.object of records.sync.completed and .failed, as the contract's app expects it. */
@@ -90,6 +92,21 @@ static enum cw_code end_event(struct ending *end, struct cw_db *db, const struct
                           cw_str_span(&payload), err);
 }
 
+/* What the next incremental pull goes on from, and what has gone at the source. */
+static enum cw_code end_increment(struct ending *end, struct cw_db *db, const struct cw_value *facts, struct cw_arena *arena,
+                                  struct cw_err *err)
+{
+    const struct cw_pull pull = { .id = end->id,
+                                  .patient = { cw_value_id(&facts[6]) },
+                                  .connection = { cw_value_id(&facts[7]) },
+                                  .mode = (enum cw_pull_mode)facts[8].number,
+                                  .endpoint = { cw_value_id(&facts[9]) },
+                                  .created_us = facts[5].number,
+                                  .started_us = facts[10].number };
+    enum cw_code rc = end->job == NULL ? CW_OK : watermark_advance(db, &pull, end->skew_us, arena, err);
+    return rc == CW_OK ? vanish_mark(db, &pull, arena, err) : rc;
+}
+
 /* A pull that was cancelled has no job any more. */
 static enum cw_code finish_job(struct ending *end, struct cw_db *db, struct cw_err *err)
 {
@@ -132,6 +149,9 @@ static enum cw_code end_locked(struct ending *end, struct cw_db *db, struct cw_a
     }
     if (rc == CW_OK) {
         rc = finish_job(end, db, err);
+    }
+    if (rc == CW_OK) {
+        rc = end_increment(end, db, facts, arena, err);
     }
     if (rc == CW_OK && end->job != NULL) {
         const struct cw_pull_ended ended = { .id = end->id,
@@ -180,6 +200,6 @@ enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_
                          const struct cw_pull_ending *ending, struct cw_err *err)
 {
     const char *code = ending->failure_code == NULL ? NULL : cw_failure_known(ending->failure_code, CW_FAILS_PULL);
-    struct ending end = { m, owner, job, id, ending->status, code, ending, ending->again_us };
+    struct ending end = { m, owner, job, id, ending->status, code, ending, ending->again_us, ending->skew_us };
     return cw_tx_pool(m->pool, end_tx, &end, err);
 }

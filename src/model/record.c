@@ -15,6 +15,7 @@
 #include "model/audit.h"
 #include "model/codec.h"
 #include "model/keys.h"
+#include "model/vanish.h"
 #include "os/sys.h"
 
 #define FIND_MAX 50 /* ids in one look-up; matches the number of ? in q_record_find */
@@ -33,13 +34,14 @@ static const struct cw_query q_counter_set = {
 };
 static const struct cw_query q_record_find = {
     .name = "record.find",
-    .sql = "SELECT r.upstream_id, r.id, r.content_hash, r.key_version, c.connection, r.upstream_updated_at, r.stored_at FROM record r"
+    .sql = "SELECT r.upstream_id, r.id, r.content_hash, r.key_version, c.connection, r.upstream_updated_at, r.stored_at,"
+           " r.vanished_at FROM record r"
            " LEFT JOIN record_connection c ON c.connection = ? AND c.record = r.id"
            " WHERE r.patient = ? AND r.endpoint = ? AND r.tenant_context = ? AND r.resource_type = ? AND r.upstream_id IN ("
            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, "
            "?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) LIMIT 50",
     .params = "bbbbb" "bbbbbbbbbbbbbbbbbbbbbbbbb" "bbbbbbbbbbbbbbbbbbbbbbbbb",
-    .columns = "bbbibtt",
+    .columns = "bbbibttt",
 };
 static const struct cw_query q_record_insert = {
     .name = "record.insert",
@@ -54,6 +56,12 @@ static const struct cw_query q_record_update = {
     .sql = "UPDATE record SET change_seq = ?, content_hash = ?, body_sealed = ?, body_length = ?, dictionary = ?,"
            " key_version = ?, upstream_updated_at = ?, stored_at = ?, vanished_at = NULL WHERE id = ?",
     .params = "ibbiiittb",
+    .columns = "",
+};
+static const struct cw_query q_record_return = {
+    .name = "record.return",
+    .sql = "UPDATE record SET change_seq = ?, stored_at = ?, vanished_at = NULL WHERE id = ?",
+    .params = "itb",
     .columns = "",
 };
 static const struct cw_query q_record_link = {
@@ -117,6 +125,7 @@ struct item {
     uint8_t hash[CW_HASH_LEN];
     struct cw_ulid id;          /* of the known record, or fresh */
     bool known, changed, linked, looked;
+    bool returned;              /* unchanged, but it had vanished */
     struct cw_str sealed;       /* only where new or changed */
     unsigned dictionary;
 };
@@ -283,6 +292,7 @@ static void match_row(struct store *store, struct cw_span type, const struct cw_
         item->changed = row[2].bytes.len != CW_HASH_LEN || memcmp(row[2].bytes.ptr, item->hash, CW_HASH_LEN) != 0;
         item->changed = item->changed && !comes_late(store, item, row);
         item->linked = row[4].kind != CW_V_NULL;
+        item->returned = !item->changed && row[7].kind != CW_V_NULL;
         return;
     }
 }
@@ -319,7 +329,7 @@ static enum cw_code find_known(struct store *store)
 {
     struct cw_record_batch *batch = store->batch;
     for (size_t i = 0; i < batch->count; i++) {
-        batch->items[i].looked = batch->items[i].known = batch->items[i].linked = false;
+        batch->items[i].looked = batch->items[i].known = batch->items[i].linked = batch->items[i].returned = false;
     }
     for (size_t i = 0; i < batch->count; i++) {
         if (!batch->items[i].looked) {
@@ -396,6 +406,13 @@ static size_t fill_update(struct store *store, const struct item *item, struct c
     return CW_ARRAY_LEN(values);
 }
 
+static size_t fill_return(struct store *store, const struct item *item, struct cw_value *row)
+{
+    const struct cw_value values[] = { cw_v_int((int64_t)++store->seq), cw_v_time(store->now_us), cw_v_id(&item->id) };
+    memcpy(row, values, sizeof values);
+    return CW_ARRAY_LEN(values);
+}
+
 static size_t fill_link(struct store *store, const struct item *item, struct cw_value *row)
 {
     const struct cw_record_target *target = &store->batch->target;
@@ -420,6 +437,10 @@ static bool is_new(const struct item *item)
 static bool is_changed(const struct item *item)
 {
     return item->known && item->changed;
+}
+static bool is_returned(const struct item *item)
+{
+    return item->returned;
 }
 static bool is_unlinked(const struct item *item)
 {
@@ -450,6 +471,20 @@ static bool is_any(const struct item *item)
     return item != NULL;
 }
 
+/* One row a page, whatever is in it. */
+static enum cw_code note_seen(struct store *store)
+{
+    const struct cw_record_batch *batch = store->batch;
+    struct cw_ulid *ids = cw_arena_array(store->arena, batch->count, sizeof *ids);
+    if (ids == NULL) {
+        return cw_err_set(store->err, CW_E_OOM, "record.seen", "out of memory");
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        ids[i] = batch->items[i].id;
+    }
+    return vanish_note_seen(store->db, batch->target.pull, ids, batch->count, store->err);
+}
+
 static enum cw_code lock_counter(struct store *store)
 {
     struct cw_value params[] = { cw_v_id(&store->batch->target.patient.ulid) };
@@ -477,10 +512,16 @@ static enum cw_code store_all(struct store *store)
         rc = bulk(store, &q_record_update, is_changed, fill_update);
     }
     if (rc == CW_OK) {
+        rc = bulk(store, &q_record_return, is_returned, fill_return);
+    }
+    if (rc == CW_OK) {
         rc = bulk(store, &q_record_link, is_unlinked, fill_link);
     }
     if (rc == CW_OK && store->batch->target.named) {
         rc = bulk(store, &q_record_checked, is_any, fill_checked);
+    }
+    if (rc == CW_OK && store->batch->target.keep_seen) {
+        rc = note_seen(store);
     }
     if (rc == CW_OK && store->seq != first_seq) {
         struct cw_value params[] = { cw_v_int((int64_t)store->seq), cw_v_id(&store->batch->target.patient.ulid) };

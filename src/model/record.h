@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Records: the latest stored version of each resource, as the bytes that the source sent. Same (patient, endpoint, tenant
- * context, type, id) = same record. An unchanged one (same content hash) costs no write of its body and takes no change_seq.
+ * context, type, id) = same record. An unchanged one (same content hash) costs no write and takes no change_seq; one that had vanished at the source and is there again
+ * is listed anew.
  */
 #ifndef CW_MODEL_RECORD_H
 #define CW_MODEL_RECORD_H
@@ -27,6 +28,7 @@ struct cw_record_target {
     bool named;                         /* read since a reference names it: when that was is kept, so that the next pull need not */
     int64_t since_us;                   /* when the pull began; 0: not told. What it brought is not replaced by an older version (lastUpdated)
                                            on a later page of the same pull: servers page over moving data */
+    bool keep_seen;                     /* the page's ids are kept until the pull ends, to know what did not come */
 };
 enum cw_code cw_record_batch_new(const struct cw_record_target *target, const struct cw_data_key *key,
                                  struct cw_record_batch **ret, struct cw_err *err) CW_MUST_USE;

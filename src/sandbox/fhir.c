@@ -133,6 +133,9 @@ static enum cw_code parse_search(const struct visit *visit, const struct cw_sbx_
     if (rc == CW_OK && site_plays(visit->site, CW_SBX_QUIRK_COUNT_50)) {
         ret_search->count = !ret_search->counted ? 10 : ret_search->count > 50 ? 50 : ret_search->count;
     }
+    if (rc == CW_OK && site_plays(visit->site, CW_SBX_QUIRK_LAST_UPDATED_IGNORED)) {
+        cw_sbx_search_ignore_updated(ret_search);
+    }
     return rc;
 }
 

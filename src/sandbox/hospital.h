@@ -144,5 +144,7 @@ void census_get(struct cw_request *request, struct cw_reply *reply);
 void requests_get(struct cw_request *request, struct cw_reply *reply);
 void requests_delete(struct cw_request *request, struct cw_reply *reply);
 void revocations_post(struct cw_request *request, struct cw_reply *reply);
+void chart_post(struct cw_request *request, struct cw_reply *reply);
+void chart_delete(struct cw_request *request, struct cw_reply *reply);
 
 #endif

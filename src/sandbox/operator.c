@@ -195,6 +195,37 @@ void requests_delete(struct cw_request *request, struct cw_reply *reply)
     reply_count(reply, "forgotten", 1);
 }
 
+/* ---------------------------------------------------------------------------------------------- charts */
+
+static void edit_chart(struct cw_request *request, struct cw_reply *reply, const struct cw_sbx_edit *edit)
+{
+    struct hospital *hospital = hospital_of(request);
+    struct cw_err err = { 0 };
+    if (!is_operator(request, reply)) {
+        return;
+    }
+    const struct cw_sbx_patient *patient = cw_sbx_patient_find(hospital->store, cw_request_path_var(request, "id"));
+    enum cw_code rc = patient == NULL ? CW_E_NOT_FOUND : cw_sbx_store_edit(hospital->store, patient, edit, &err);
+    if (rc == CW_E_NOT_FOUND) {
+        cw_reply_fault(reply, "resource_not_found", NULL, "There is no such patient in the sandbox, or no such resource of it.");
+    } else if (rc != CW_OK) {
+        refuse(reply, rc, &err);
+    } else {
+        reply_count(reply, "edited", 1);
+    }
+}
+
+/* The bytes as they are sent are served: the sender sets meta.lastUpdated. */
+void chart_post(struct cw_request *request, struct cw_reply *reply)
+{
+    edit_chart(request, reply, &(struct cw_sbx_edit){ .bytes = cw_request_body(request) });
+}
+
+void chart_delete(struct cw_request *request, struct cw_reply *reply)
+{
+    edit_chart(request, reply, &(struct cw_sbx_edit){ .type = cw_request_path_var(request, "type"), .id = cw_request_path_var(request, "resource") });
+}
+
 /* ---------------------------------------------------------------------------------------------- the census */
 
 static void census_counts(struct cw_jsonw *w, const struct cw_sbx_chart *chart)

@@ -142,6 +142,7 @@ static const struct {
     [CW_SBX_QUIRK_PRACTICE_WANTED] = { "ah-practice-wanted", "Every search must name the practice: ah-practice=Organization/a-1.Practice-…." },
     [CW_SBX_QUIRK_DATES_CLOSED] = { "dates-closed", "Dates come alone or as closed pairs, else 400." },
     [CW_SBX_QUIRK_NO_LAST_UPDATED] = { "no-last-updated", "_lastUpdated is refused and not listed." },
+    [CW_SBX_QUIRK_LAST_UPDATED_IGNORED] = { "last-updated-ignored", "_lastUpdated is listed, and changes nothing." },
     [CW_SBX_QUIRK_SEARCH_405] = { "search-405", "FamilyMemberHistory is listed, but its search is answered with 405." },
     [CW_SBX_QUIRK_EMPTY_403] = { "api-403", "ServiceRequest is answered with 403 and no body: the app has not that API." },
     [CW_SBX_QUIRK_BREAK_THE_GLASS] = { "break-the-glass", "Searching Conditions is answered with 4130, whatever the category." },

@@ -81,6 +81,17 @@ static enum cw_code take_param(struct cw_sbx_search *search, struct cw_span name
                                                       .value = value }, err);
 }
 
+void cw_sbx_search_ignore_updated(struct cw_sbx_search *search)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < search->filter_count; i++) {
+        if (search->filters[i].how != CW_SBX_BY_UPDATED) {
+            search->filters[kept++] = search->filters[i];
+        }
+    }
+    search->filter_count = kept;
+}
+
 enum cw_code cw_sbx_search_parse(const struct cw_sbx_type *type, struct cw_span query, struct cw_span patient,
                                  struct cw_arena *arena, struct cw_sbx_search *ret_search, struct cw_err *err)
 {

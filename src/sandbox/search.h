@@ -36,6 +36,8 @@ struct cw_sbx_search {
     unsigned page;                    /* how many pages came before */
 };
 
+/* Forgets its filters by _lastUpdated. */
+void cw_sbx_search_ignore_updated(struct cw_sbx_search *search) CW_NONNULL(1);
 /* Reads a query on `type` for a token of `patient`. Unknown parameters are ignored, as the FHIR default is. CW_E_MISSING: neither patient
  * nor _id; CW_E_DENIED: another patient; CW_E_RANGE: a bad date or _count; CW_E_SYNTAX, CW_E_TOO_BIG, CW_E_OOM. */
 enum cw_code cw_sbx_search_parse(const struct cw_sbx_type *type, struct cw_span query, struct cw_span patient,

@@ -18,6 +18,7 @@ struct cw_sbx_store {
     struct slot {
         struct cw_sbx_chart *chart;
         uint64_t used;
+        bool edited;                 /* cannot be made again */
     } *slots;
     uint64_t clock;
     size_t bytes;
@@ -194,7 +195,7 @@ static void shrink(struct cw_sbx_store *store, const struct slot *keep)
         struct slot *oldest = NULL;
         for (size_t i = 0; i < store->count; i++) {
             struct slot *slot = &store->slots[i];
-            if (slot->chart != NULL && slot != keep && (oldest == NULL || slot->used < oldest->used)) {
+            if (slot->chart != NULL && slot != keep && !slot->edited && (oldest == NULL || slot->used < oldest->used)) {
                 oldest = slot;
             }
         }
@@ -227,4 +228,56 @@ enum cw_code cw_sbx_store_chart(struct cw_sbx_store *store, const struct cw_sbx_
     }
     pthread_mutex_unlock(&store->lock);
     return rc;
+}
+
+/* --- edits --- */
+
+/* The chart as it will be, sealed. Of two with the same type and id the first stays, so what is new comes first. */
+static enum cw_code edited(const struct cw_sbx_chart *old, const struct cw_sbx_edit *edit, struct cw_sbx_chart *chart, struct cw_err *err)
+{
+    bool found = edit->bytes.ptr != NULL;
+    enum cw_code rc = found ? cw_sbx_chart_add(chart, edit->bytes, err) : CW_OK;
+    for (size_t i = 0; rc == CW_OK && i < cw_sbx_chart_count(old); i++) {
+        const struct cw_sbx_resource *resource = cw_sbx_chart_at(old, i);
+        if (edit->bytes.ptr == NULL && cw_span_eq_cstr(edit->type, resource->type->name) && cw_span_eq(edit->id, resource->id)) {
+            found = true;
+            continue;
+        }
+        rc = cw_sbx_chart_add(chart, resource->bytes, err);
+    }
+    if (rc == CW_OK && !found) {
+        rc = cw_err_set(err, CW_E_NOT_FOUND, "sandbox.store", "no such resource in the chart");
+    }
+    return rc == CW_OK ? cw_sbx_chart_seal(chart) : rc;
+}
+
+enum cw_code cw_sbx_store_edit(struct cw_sbx_store *store, const struct cw_sbx_patient *patient, const struct cw_sbx_edit *edit,
+                               struct cw_err *err)
+{
+    struct cw_sbx_chart *old, *chart = cw_sbx_chart_new();
+    if (chart == NULL) {
+        return cw_err_set(err, CW_E_OOM, "sandbox.store", "out of memory");
+    }
+    enum cw_code rc = cw_sbx_store_chart(store, patient, &old, err);
+    if (rc != CW_OK) {
+        cw_sbx_chart_drop(chart);
+        return rc;
+    }
+    rc = edited(old, edit, chart, err);
+    cw_sbx_chart_drop(old);
+    if (rc != CW_OK) {
+        cw_sbx_chart_drop(chart);
+        return rc;
+    }
+    struct slot *slot = &store->slots[patient - store->patients];
+    pthread_mutex_lock(&store->lock);
+    if (slot->chart != NULL) {
+        store->bytes -= cw_sbx_chart_bytes(slot->chart);
+        cw_sbx_chart_drop(slot->chart);
+    }
+    slot->chart = chart;
+    slot->edited = true;
+    store->bytes += cw_sbx_chart_bytes(chart);
+    pthread_mutex_unlock(&store->lock);
+    return CW_OK;
 }

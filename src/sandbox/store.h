@@ -39,6 +39,14 @@ const struct cw_sbx_patient *cw_sbx_patient_at(const struct cw_sbx_store *store,
 const struct cw_sbx_patient *cw_sbx_patient_find(const struct cw_sbx_store *store, struct cw_span id) CW_NONNULL(1);
 /* By name as it was typed: case and blanks at the ends do not matter. NULL when none or more than one has it. */
 const struct cw_sbx_patient *cw_sbx_patient_named(const struct cw_sbx_store *store, struct cw_span name) CW_NONNULL(1);
+/* Puts a resource into the patient's chart, in place of the one with its type and id; or with `bytes` absent takes that one out. It lasts as long as the store. Codes as
+ * cw_sbx_chart_add; CW_E_NOT_FOUND: none to take out. */
+struct cw_sbx_edit {
+    struct cw_span bytes;
+    struct cw_span type, id; /* of the one to take out */
+};
+enum cw_code cw_sbx_store_edit(struct cw_sbx_store *store, const struct cw_sbx_patient *patient, const struct cw_sbx_edit *edit,
+                               struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;
 /* The patient's chart, held for the caller (cw_sbx_chart_drop). */
 enum cw_code cw_sbx_store_chart(struct cw_sbx_store *store, const struct cw_sbx_patient *patient,
                                 struct cw_sbx_chart **ret_chart, struct cw_err *err) CW_NONNULL(1, 2, 3) CW_MUST_USE;

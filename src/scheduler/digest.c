@@ -18,6 +18,7 @@
 #include "os/log.h"
 #include "os/sys.h"
 #include "scheduler/harvest.h"
+#include "scheduler/incremental.h"
 
 #define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
@@ -318,6 +319,7 @@ static void digest(struct scheduler *s, struct task_item *item)
     }
     judge_page(&page);
     note_host(&page);
+    incremental_note_clock(s, item->run, &item->response);
     switch (page.verdict) {
     case PAGE_GOOD:
         go_on(&page);

@@ -12,6 +12,8 @@
 #include "fhir/receipt.h"
 #include "model/failure.h"
 #include "model/pull_receipt.h"
+#include "model/vanish.h"
+#include "os/log.h"
 #include "os/sys.h"
 #include "smart/scope.h"
 
@@ -208,11 +210,27 @@ static enum cw_code receipt_of(struct scheduler *s, struct run *run, const struc
     return scopes_of(s, run, arena, ret, err);
 }
 
-static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, struct cw_err *err)
+/* All came: what was here before and did not come is asked for by its id, once. */
+static enum cw_code ask_for_missing(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err)
+{
+    struct cw_vanish_asked asked;
+    enum cw_code rc = cw_vanish_ask(&s->model, s->owner, &run->job, &run->pull, cw_span_cstr(run->pinned.base), &asked, err);
+    if (rc == CW_OK && asked.suspected > 0) {
+        cw_log(CW_LOG_WARNING, "pull.vanish_suspected", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_INT("types", asked.suspected));
+    }
+    *ret_more = rc == CW_OK && asked.tasks > 0;
+    return rc;
+}
+
+static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, bool *ret_more, struct cw_err *err)
 {
     struct outcome outcome = { .count = 0 };
     struct cw_receipt receipt;
-    enum cw_code rc = cw_pull_tasks(&s->model, run->pull.id, arena, &outcome.tasks, &outcome.count, err);
+    bool full = run->pull.mode == CW_PULL_FULL && run->end_code == NULL;
+    enum cw_code rc = full ? cw_vanish_settle(&s->model, run->pull.id, err) : CW_OK;
+    if (rc == CW_OK) {
+        rc = cw_pull_tasks(&s->model, run->pull.id, arena, &outcome.tasks, &outcome.count, err);
+    }
     if (rc == CW_OK) {
         rc = cw_pull_skips(&s->model, run->pull.id, arena, &outcome.skips, &outcome.skip_count, err);
     }
@@ -226,6 +244,12 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
         return rc;
     }
     enum cw_pull_status status = status_of(run, outcome.tasks, outcome.count, lost_any(outcome.skips, outcome.skip_count));
+    if (full && status == CW_PULL_COMPLETE) {
+        rc = ask_for_missing(s, run, ret_more, err);
+        if (rc != CW_OK || *ret_more) {
+            return rc;
+        }
+    }
     const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
     receipt.status = cw_pull_status_name(status);
     receipt.failure = cw_span_cstr(failure);
@@ -238,21 +262,24 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
                                          .receipt_jws = cw_str_span(&paper.jws),
                                          .receipt_sha256 = paper.sha256,
                                          .types_json = cw_str_span(&paper.types),
-                                         .again_us = again_at(run, outcome.tasks, outcome.count) };
+                                         .again_us = again_at(run, outcome.tasks, outcome.count),
+                                         .skew_us = run->skew_us };
         rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, &ending, err);
     }
     paper_release(&paper);
     return rc;
 }
 
-enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err)
+enum cw_code end_pull(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err)
 {
     struct cw_arena *arena = cw_arena_new((size_t)32 * 1024 * 1024);
     if (arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
     }
-    enum cw_code rc = end_in(s, run, arena, err);
-    run->pull = (struct cw_pull){ .id = run->pull.id }; /* its texts lived in the arena */
+    *ret_more = false;
+    enum cw_code rc = end_in(s, run, arena, ret_more, err);
+    /* Its texts lived in the arena. */
+    run->pull.failure_code = run->pull.plan = (struct cw_span){ NULL, 0 };
     cw_arena_free(arena);
     return rc;
 }

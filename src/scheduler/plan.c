@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Planning a pull: what the server says it can do (kept with the endpoint for a day), the plan, and its first tasks. */
 #include "config.h"
+#include "scheduler/incremental.h"
 #include "scheduler/scheduler.h"
 
 #include "base/limits.h"
@@ -170,6 +171,9 @@ static enum cw_code make(struct planner *p, struct cw_err *err)
     CW_AUTO_STR json;
     cw_str_init(&json, PLAN_JSON_MAX);
     rc = cw_plan_make(&input, p->arena, &plan, err);
+    if (rc == CW_OK) {
+        rc = incremental_apply(p->s, p->http, p->run, &plan, p->arena, err);
+    }
     if (rc == CW_OK) {
         rc = cw_plan_emit(&plan, &json);
     }

@@ -112,6 +112,7 @@ static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *er
         .tenant_context = run->connection.tenant_context,
         .pull = run->pull.id,
         .since_us = run->pull.started_us != 0 ? run->pull.started_us : run->pull.created_us,
+        .keep_seen = run->pull.mode == CW_PULL_FULL,
     };
     return rc;
 }
@@ -171,7 +172,15 @@ static void give_back(struct scheduler *s, struct run *run)
 static void end(struct scheduler *s, struct run *run)
 {
     struct cw_err err = { 0 };
-    enum cw_code rc = end_pull(s, run, &err);
+    bool more = false;
+    enum cw_code rc = end_pull(s, run, &more, &err);
+    if (rc == CW_OK && more) {
+        pthread_mutex_lock(&s->lock);
+        run->stale = true;
+        run->phase = run->phase == RUN_GONE ? RUN_GONE : RUN_GOING;
+        pthread_mutex_unlock(&s->lock);
+        return;
+    }
     if (rc == CW_OK) {
         cw_log(CW_LOG_INFO, "pull.ended", CW_ID("pull", CW_PREFIX_PULL, run->pull.id),
                CW_LIT("failure", run->end_code == NULL ? "none" : run->end_code));

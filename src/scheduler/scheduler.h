@@ -108,6 +108,7 @@ struct run {
     const char *accept, *document_accept; /* what this server was found to take; NULL: the profile's */
     bool documents_over;              /* the server gives no more documents today */
     const char *end_code;             /* why it must end now, or NULL */
+    int64_t skew_us;                  /* the server's clock less ours, the least seen; 0 at most */
     struct run *next;
 };
 
@@ -198,8 +199,8 @@ void *preparer_main(void *scheduler);
 /* plan.c: capability, plan and tasks of a pull that has none yet. */
 enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err); /* CW_E_UNSUPPORTED: a FHIR version that we do not read */
 
-/* end.c: receipt, status and the terminal event. */
-enum cw_code end_pull(struct scheduler *s, struct run *run, struct cw_err *err);
+/* end.c: receipt, status and the terminal event. *ret_more: it has not ended, there are tasks again (model/vanish.h). */
+enum cw_code end_pull(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err);
 
 /* refresh.c: makes sure that run->token is good for a page. CW_E_AUTH: the grant is dead; CW_E_EXPIRED: one-time access has ended; others: later. */
 enum cw_code refresh_token(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err);

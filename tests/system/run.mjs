@@ -8,7 +8,7 @@ import { after, run } from './lib/runner.mjs';
 import { freePort, ROOT, Stack, TEST_DIR } from './lib/stack.mjs';
 import { SCRIPTS } from './scripted.mjs';
 import { ScriptedHospitals } from './lib/scripted.mjs';
-import { transactionBundle, ndjson, quirkCharts } from './lib/input.mjs';
+import { editCharts, transactionBundle, ndjson, quirkCharts } from './lib/input.mjs';
 import { furnish } from './recordings.mjs';
 
 // Real input for the sandbox hospital: our own, and Synthea's where the shared folder is there.
@@ -17,13 +17,16 @@ mkdirSync(data, { recursive: true });
 writeFileSync(path.join(data, 'own-transaction.json'), transactionBundle());
 writeFileSync(path.join(data, 'own-bulk.ndjson'), ndjson());
 writeFileSync(path.join(data, 'own-quirks.ndjson'), quirkCharts());
+writeFileSync(path.join(data, 'own-edits.ndjson'), editCharts());
 const synthea = path.resolve(process.env.ROOT ?? '.', '../shared/data/synthea/synthea-60-patients.tar.zst');
 if (existsSync(synthea)) execFileSync('tar', ['--zstd', '-xf', synthea, '-C', data, '--strip-components=2', '--wildcards', 'R4/SYNTHEA/0*.json']);
 
-// The shipped vendor profiles, and one for a server that takes assertions by ES384 alone.
+// The shipped vendor profiles, one for a server that takes assertions by ES384 alone, and two that know what _lastUpdated is worth.
 const vendors = path.join(TEST_DIR, 'vendors');
 cpSync(path.join(ROOT, 'conf/vendors'), vendors, { recursive: true });
 writeFileSync(path.join(vendors, 'es384.json'), '{"auth_method":"private_key_jwt","jwt_alg":"ES384"}\n');
+writeFileSync(path.join(vendors, 'filter-always.json'), '{"last_updated":"yes"}\n');
+writeFileSync(path.join(vendors, 'filter-never.json'), '{"last_updated":"no"}\n');
 
 const recordings = furnish(path.join(TEST_DIR, 'recordings'));
 
@@ -38,7 +41,7 @@ await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `12
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
 stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
 
-for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'scripted', 'quirks_fhir', 'recordings', 'again', 'diagnose', 'vault', 'quirks_auth', 'canary']) {
+for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'scripted', 'quirks_fhir', 'recordings', 'incremental', 'again', 'diagnose', 'vault', 'quirks_auth', 'canary']) {
   const { default: add } = await import(`./${suite}.mjs`);
   add(stack, { fhirPort, portalPort, evilPort, murderPort, recordings, scripted });
 }

@@ -586,6 +586,44 @@ START_TEST(a_folder_that_cannot_be_read_is_refused)
 }
 END_TEST
 
+START_TEST(charts_can_be_edited)
+{
+    struct cw_sbx_store *store = NULL;
+    struct cw_sbx_chart *before = NULL, *after = NULL;
+    ck_assert_int_eq(cw_sbx_store_open(NULL, &store, NULL), CW_OK);
+    const struct cw_sbx_patient *patient = cw_sbx_patient_at(store, 0);
+    const struct cw_sbx_type *type = cw_sbx_type_find(CW_SPAN("Observation"));
+    ck_assert_int_eq(cw_sbx_store_chart(store, patient, &before, NULL), CW_OK);
+    size_t held = cw_sbx_chart_count(before), count;
+    struct cw_span known = cw_sbx_chart_of_type(before, type, &count)->id;
+
+    struct cw_sbx_edit edit = { .bytes = CW_SPAN("{\"resourceType\":\"Observation\",\"id\":\"new-1\"}") };
+    ck_assert_int_eq(cw_sbx_store_edit(store, patient, &edit, NULL), CW_OK);
+    ck_assert_int_eq(cw_sbx_store_chart(store, patient, &after, NULL), CW_OK);
+    ck_assert_uint_eq(cw_sbx_chart_count(after), held + 1);
+    ck_assert(cw_span_eq(find(after, "Observation", "new-1")->bytes, edit.bytes));
+    ck_assert_ptr_null(find(before, "Observation", "new-1")); /* who reads the old one reads on */
+    cw_sbx_chart_drop(after);
+
+    edit.bytes = CW_SPAN("{\"resourceType\":\"Observation\",\"id\":\"new-1\",\"status\":\"final\"}");
+    ck_assert_int_eq(cw_sbx_store_edit(store, patient, &edit, NULL), CW_OK);
+    const struct cw_sbx_edit out = { .type = CW_SPAN("Observation"), .id = known };
+    ck_assert_int_eq(cw_sbx_store_edit(store, patient, &out, NULL), CW_OK);
+    ck_assert_int_eq(cw_sbx_store_chart(store, patient, &after, NULL), CW_OK);
+    ck_assert_uint_eq(cw_sbx_chart_count(after), held);
+    ck_assert(cw_span_eq(find(after, "Observation", "new-1")->bytes, edit.bytes));
+    ck_assert_ptr_null(cw_sbx_chart_find(after, type, known));
+    cw_sbx_chart_drop(after);
+
+    ck_assert_int_eq(cw_sbx_store_edit(store, patient, &out, NULL), CW_E_NOT_FOUND);
+    const struct cw_sbx_edit list = { .bytes = CW_SPAN("[]") }, ship = { .bytes = CW_SPAN("{\"resourceType\":\"Starship\",\"id\":\"1\"}") };
+    ck_assert_int_eq(cw_sbx_store_edit(store, patient, &list, NULL), CW_E_SYNTAX);
+    ck_assert_int_eq(cw_sbx_store_edit(store, patient, &ship, NULL), CW_E_UNSUPPORTED);
+    cw_sbx_chart_drop(before);
+    cw_sbx_store_free(store);
+}
+END_TEST
+
 Suite *sandbox_state_suite(void)
 {
     Suite *suite = suite_create("sandbox state");
@@ -610,6 +648,7 @@ Suite *sandbox_state_suite(void)
     tcase_add_test(tcase, searches_that_cannot_be_are_refused);
     tcase_add_test(tcase, a_folder_is_grouped_by_patient);
     tcase_add_test(tcase, a_folder_that_cannot_be_read_is_refused);
+    tcase_add_test(tcase, charts_can_be_edited);
     suite_add_tcase(suite, tcase);
     return suite;
 }

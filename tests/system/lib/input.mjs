@@ -72,6 +72,22 @@ export function quirkCharts() {
   return lines.map((line) => JSON.stringify(line)).join('\n');
 }
 
+// Patients whose charts the tests change between pulls, one a personality.
+export function editCharts() {
+  const subjects = ['edit-1', 'edit-2', 'edit-3', 'edit-4', 'edit-5'];
+  return subjects.flatMap((id, n) => [
+    { resourceType: 'Patient', id, name: [{ family: ['One', 'Two', 'Three', 'Four', 'Five'][n], given: ['Edith'] }], birthDate: '1970-01-01' },
+    ...Array.from({ length: 120 }, (_, i) => editObservation(id, `${id}-obs-${i}`, '2024-05-01T10:00:00Z', i)),
+    ...Array.from({ length: 8 }, (_, i) => ({ resourceType: 'Condition', id: `${id}-condition-${i}`, meta: { lastUpdated: '2024-05-02T10:00:00Z' },
+      subject: { reference: `Patient/${id}` }, category: [{ coding: [{ code: 'problem-list-item' }] }], code: { text: `Trouble ${i}` } })),
+    ...Array.from({ length: 3 }, (_, i) => ({ resourceType: 'Goal', id: `${id}-goal-${i}`, lifecycleStatus: 'active', description: { text: `Goal ${i}` }, subject: { reference: `Patient/${id}` } })),
+  ]).map((line) => JSON.stringify(line)).join('\n');
+}
+
+export const editObservation = (patient, id, lastUpdated, value) => ({ resourceType: 'Observation', id, meta: { lastUpdated }, status: 'final',
+  category: [{ coding: [{ system: 'http://terminology.hl7.org/CodeSystem/observation-category', code: 'laboratory' }] }], code: { text: 'Edited' },
+  subject: { reference: `Patient/${patient}` }, valueQuantity: { value } });
+
 // Claims as CMS writes them: opaque negative ids, contained and logical references, no Practitioner to read.
 function blueButtonChart() {
   const patient = { reference: 'Patient/-20140000008325' };
