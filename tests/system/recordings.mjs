@@ -162,7 +162,7 @@ export default function add(stack, { recordings }) {
     });
   }
 
-  test('recordings: Retry-After is waited for, claims bring what they name, and Epic is asked for nothing that it only reads', async () => {
+  test('recordings: Retry-After is waited for, claims bring what they name, $everything where it is good, and Epic is asked for nothing that it only reads', async () => {
     const { requests, pull } = await pulled('made-plain');
     for (const type of ['Immunization', 'Goal']) {
       const [first, second, ...more] = requests.filter((r) => typeOf(r.target) === type).map((r) => ({ status: r.status, at: Date.parse(r.at) }));
@@ -172,6 +172,9 @@ export default function add(stack, { recordings }) {
     assert.equal(pull.status, 'complete');
     const payer = await pulled('made-payer');
     assert.deepEqual(payer.requests.filter((r) => /_include=ExplanationOfBenefit(:|%3A)\*/.test(r.target)).map((r) => [r.status, r.target.includes('startIndex')]), [[200, false], [200, true]]);
+    assert.deepEqual(payer.requests.filter((r) => r.target.includes('$everything')).map((r) => r.status), [200], JSON.stringify(payer.requests));
+    assert.ok(payer.records.some((raw) => key(raw) === 'Condition/only-there'));
+    assert.ok((await pulled('made-capable')).requests.every((r) => !r.target.includes('$everything')));
     if (!names.includes('epic')) return;
     const epic = await pulled('epic');
     assert.deepEqual(epic.requests.filter((r) => /^\/(RelatedPerson|EpisodeOfCare)\?/.test(r.target)), []);

@@ -80,7 +80,7 @@ function payer() {
   return [
     exchange('/metadata', 200, JSON.stringify({ resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }), { base }),
     exchange('/Patient/-pay.1', 200, patient.replaceAll('made-1', '-pay.1'), { base }),
-    exchange('/Patient/-pay.1/$everything?_count=50', 403, issue('error', 'forbidden', 'not here'), { base }),
+    exchange('/Patient/-pay.1/$everything?_count=50', 200, set([['{"resourceType":"Condition","id":"only-there","subject":{"reference":"Patient/-pay.1"}}']]), { base }),
     exchange('/Coverage?patient=-pay.1', 200, '{"resourceType":"Bundle","type":"searchset","total":0}', { base }),
     exchange(target, 200, set([[claim(1)], ['{"resourceType":"Practitioner","id":"doc-1","name":[{"family":"Payne"}]}', 'include']], `${base.replace('https', 'http')}${target}&startIndex=50`), { base }),
     exchange(`${target}&startIndex=50`, 200, set([[claim(2)]]), { base }),
