@@ -87,7 +87,22 @@ function payer() {
   ].join('\n');
 }
 
-export const made = { 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
+// 401 and a page for single types, among others that are answered: what a gateway says of a type that this app has not.
+function walled() {
+  const base = 'https://walled.made.example/r4';
+  const asked = ['Coverage', 'AllergyIntolerance', 'Encounter', 'Procedure', 'CarePlan', 'Goal', 'Device'];
+  const resource = ['Patient', ...asked].map((type) => ({ type, interaction: [{ code: 'read' }, { code: 'search-type' }], searchParam: [{ name: 'patient', type: 'reference' }] }));
+  return [
+    exchange('/metadata', 200, { resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }, { base }),
+    exchange('/Patient/wall-1', 200, patient.replaceAll('made-1', 'wall-1'), { base }),
+    ...asked.map((type, i) => (i % 2 === 0 ? exchange(`/${type}?patient=wall-1`, 401, PAGE, { base, ...html })
+      : exchange(`/${type}?patient=wall-1`, 200, `{"resourceType":"Bundle","type":"searchset","entry":[{"resource":{"resourceType":"${type}","id":"${type}-1"}}]}`, { base }))),
+  ].join('\n');
+}
+
+// The patients of these do not let the app come back: there is no refresh token.
+export const ONCE = ['made-walled'];
+export const made = { 'made-walled': walled, 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
 
 // --- reading one ---
 
