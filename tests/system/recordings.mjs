@@ -39,6 +39,12 @@ const key = (raw) => {
   const { resourceType, id } = JSON.parse(raw);
   return `${resourceType}/${id}`;
 };
+// Says that it is somebody else's: a mixed-up chart, which no pull may take over.
+const isStranger = (raw, patient) => {
+  const resource = JSON.parse(raw);
+  const whose = [resource.subject, resource.patient, resource.beneficiary].map((r) => /(?:^|\/)Patient\/([^/]+)$/.exec(r?.reference)?.[1]).find(Boolean);
+  return (resource.resourceType === 'Patient' ? resource.id : (whose ?? patient)) !== patient;
+};
 const typeOf = (target) => /^\/([A-Za-z]+)/.exec(target)?.[1];
 const FIRST = /[?&](patient|subject|beneficiary)=/; // of a search; what a next link has of its own is opaque
 const kindOf = (target) => (/[?$]/.test(target) ? 'search' : 'read');
@@ -86,7 +92,9 @@ export default function add(stack, { recordings }) {
     }, { ms: 150_000, every: 300 });
     const { requests } = await operator(stack, 'GET', `/requests?personality=${siteOf(name)}`);
     const tasks = await stack.ctlJson('pull', 'status', '--patient', app, '--org', stack.org, '--tasks');
-    return { recording, app, pull, requests, tasks, records: await allRecords(stack, app) };
+    const receipt = (await stack.api('GET', `/patients/${app}/pulls/${pull.id}/receipt`)).json?.receipt;
+    const patient = requests.map((r) => /^\/Patient\/([^/?]+)$/.exec(r.target)?.[1]).find(Boolean);
+    return { recording, app, patient, pull, requests, tasks, receipt, records: await allRecords(stack, app) };
   }
 
   // The answers that came, in the order in which they were played.
@@ -107,9 +115,13 @@ export default function add(stack, { recordings }) {
     test(`recording ${name}: each resource of a 2xx answer is stored byte for byte, none twice`, async () => {
       const got = await pulled(name);
       const forms = new Map();
+      const strangers = new Set();
       for (const { status, json, text } of played(got)) {
         if (status >= 300 || !json) continue;
-        for (const raw of resourcesIn(text)) forms.set(key(raw), [...(forms.get(key(raw)) ?? []), raw]);
+        for (const raw of resourcesIn(text)) {
+          if (isStranger(raw, got.patient)) strangers.add(key(raw));
+          else forms.set(key(raw), [...(forms.get(key(raw)) ?? []), raw]);
+        }
       }
       const served = new Map();
       for (const raw of got.records) {
@@ -121,6 +133,7 @@ export default function add(stack, { recordings }) {
       assert.deepEqual([...served.keys()].filter((k) => !forms.has(k)), [], 'and nothing that was not answered');
       // A served Patient carries our own identifier too.
       for (const [k, texts] of forms) if (!k.startsWith('Patient/')) assert.ok(texts.includes(served.get(k)), `${k}: ${served.get(k)}\n${texts[0]}`);
+      for (const stranger of strangers) assert.ok(got.receipt.left_out?.some((l) => l.type === stranger.split('/')[0] && l.reason === 'wrong_patient'), `${stranger}: ${JSON.stringify(got.receipt.left_out)}`);
       assert.ok(forms.size > 1, `${forms.size} resources`);
     });
 
@@ -149,6 +162,16 @@ export default function add(stack, { recordings }) {
         failed.splice(at, 1);
       }
       assert.deepEqual(failed, [], 'nothing has failed that was not refused');
+      // The same in the receipt, where tasks of one type, code and status are added up.
+      const problems = Object.entries({ ...Object.fromEntries(got.receipt.types.map((t) => [t.type, t])), documents: got.receipt.documents, references: got.receipt.references })
+        .flatMap(([place, t]) => (t?.problems ?? []).filter((p) => p.status === 'failed').map((p) => ({ place, ...p })));
+      for (const { kind, type, status, question } of wanted) {
+        const problem = problems.find((p) => p.count > 0 && (kind === 'search' || p.place === type ? p.place === type : ['documents', 'references'].includes(p.place)) &&
+          p.http_status === status && (WORDS.test(p.code) || (REASONS[status] ?? WORDS).test(p.code)));
+        assert.ok(problem, `${status} to ${question}: not in the receipt: ${JSON.stringify(problems)}`);
+        problem.count--;
+      }
+      assert.deepEqual(problems.filter((p) => p.count > 0), [], 'and nothing else');
       assert.ok(got.tasks.every((t) => ['done', 'failed', 'skipped'].includes(t.status)), JSON.stringify(got.tasks.filter((t) => !['done', 'failed', 'skipped'].includes(t.status))));
       assert.ok(got.tasks.every((t) => t.status === 'done' || /^[a-z_]+$/.test(t.failure_code)), 'a reason each');
       assert.deepEqual((await stack.api('GET', `/patients/${got.app}`)).json.connections.map((c) => c.status), ['active']);
