@@ -77,18 +77,29 @@ static void list_patients(const struct site *site, struct cw_page *page)
     }
 }
 
-/* The built-in ones; single quirks are for those who know what they look for. */
+static void list_personality(const struct hospital *hospital, const struct cw_sbx_personality *personality, struct cw_page *page,
+                             struct cw_arena *arena)
+{
+    struct cw_page *item = cw_page_item(page, "personalities");
+    const char *base = site_base_of(hospital, personality, arena);
+    if (item != NULL && base != NULL) {
+        cw_page_cstr(item, "name", personality->name);
+        cw_page_cstr(item, "doc", personality->doc);
+        cw_page_cstr(item, "base", base);
+    }
+}
+
+/* The built-in ones and the recorded ones; single quirks are for those who know what they look for. */
 static void list_personalities(const struct hospital *hospital, struct cw_page *page, struct cw_arena *arena)
 {
+    size_t recorded = hospital->recordings == NULL ? 0 : cw_sbx_recordings_count(hospital->recordings);
     for (size_t i = 0; i < cw_sbx_personality_count(); i++) {
-        const struct cw_sbx_personality *personality = cw_sbx_personality_at(i);
-        struct cw_page *item = cw_page_item(page, "personalities");
-        const char *base = site_base_of(hospital, personality, arena);
-        if (item != NULL && base != NULL) {
-            cw_page_cstr(item, "name", personality->name);
-            cw_page_cstr(item, "doc", personality->doc);
-            cw_page_cstr(item, "base", base);
-        }
+        list_personality(hospital, cw_sbx_personality_at(i), page, arena);
+    }
+    for (size_t i = 0; i < recorded; i++) {
+        struct cw_sbx_personality as;
+        (void)cw_sbx_recordings_at(hospital->recordings, i, &as);
+        list_personality(hospital, &as, page, arena);
     }
 }
 

@@ -303,6 +303,9 @@ START_TEST(the_diary_marks_what_was_not_recorded)
     recorded_token(&token);
     ck_assert_int_eq(status_of("DELETE", "/sandbox/operator/requests?personality=recorded-vendor", OPERATOR, NULL), 200);
     ck_assert_int_eq(status_of("GET", AS "/fhir/Goal?patient=r-1", cw_str_cstr(&token), NULL), 429);
+    answer = ask("GET", "/sandbox/", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(answer.body, AS "/fhir"));
+    fcgi_answer_free(&answer);
     answer = ask("GET", "/sandbox/sources.json", NULL, NULL);
     ck_assert_ptr_nonnull(strstr(answer.body, AS "/fhir\""));
     fcgi_answer_free(&answer);

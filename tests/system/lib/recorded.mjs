@@ -80,14 +80,29 @@ function payer() {
   return [
     exchange('/metadata', 200, JSON.stringify({ resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }), { base }),
     exchange('/Patient/-pay.1', 200, patient.replaceAll('made-1', '-pay.1'), { base }),
-    exchange('/Patient/-pay.1/$everything?_count=50', 403, issue('error', 'forbidden', 'not here'), { base }),
+    exchange('/Patient/-pay.1/$everything?_count=50', 200, set([['{"resourceType":"Condition","id":"only-there","subject":{"reference":"Patient/-pay.1"}}']]), { base }),
     exchange('/Coverage?patient=-pay.1', 200, '{"resourceType":"Bundle","type":"searchset","total":0}', { base }),
     exchange(target, 200, set([[claim(1)], ['{"resourceType":"Practitioner","id":"doc-1","name":[{"family":"Payne"}]}', 'include']], `${base.replace('https', 'http')}${target}&startIndex=50`), { base }),
     exchange(`${target}&startIndex=50`, 200, set([[claim(2)]]), { base }),
   ].join('\n');
 }
 
-export const made = { 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
+// 401 and a page for single types, among others that are answered: what a gateway says of a type that this app has not.
+function walled() {
+  const base = 'https://walled.made.example/r4';
+  const asked = ['Coverage', 'AllergyIntolerance', 'Encounter', 'Procedure', 'CarePlan', 'Goal', 'Device'];
+  const resource = ['Patient', ...asked].map((type) => ({ type, interaction: [{ code: 'read' }, { code: 'search-type' }], searchParam: [{ name: 'patient', type: 'reference' }] }));
+  return [
+    exchange('/metadata', 200, { resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }, { base }),
+    exchange('/Patient/wall-1', 200, patient.replaceAll('made-1', 'wall-1'), { base }),
+    ...asked.map((type, i) => (i % 2 === 0 ? exchange(`/${type}?patient=wall-1`, 401, PAGE, { base, ...html })
+      : exchange(`/${type}?patient=wall-1`, 200, `{"resourceType":"Bundle","type":"searchset","entry":[{"resource":{"resourceType":"${type}","id":"${type}-1"}}]}`, { base }))),
+  ].join('\n');
+}
+
+// The patients of these do not let the app come back: there is no refresh token.
+export const ONCE = ['made-walled'];
+export const made = { 'made-walled': walled, 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
 
 // --- reading one ---
 
