@@ -41,7 +41,7 @@ await stack.up({ allow: [`127.0.0.1:${fhirPort}`, `127.0.0.1:${portalPort}`, `12
 stack.org = readFileSync(path.join(stack.state, 'etc/organization'), 'utf8').trim();
 stack.hospital = (await stack.api('GET', '/connections?q=Sandbox%20Hospital&limit=1')).json.data[0].id;
 
-for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'scripted', 'quirks_fhir', 'recordings', 'incremental', 'again', 'diagnose', 'vault', 'quirks_auth', 'canary']) {
+for (const suite of ['main', 'bad', 'callback', 'attack', 'oidc', 'murder', 'pull', 'receipt', 'scripted', 'quirks_fhir', 'recordings', 'incremental', 'again', 'diagnose', 'vault', 'quirks_auth', 'canary']) {
   const { default: add } = await import(`./${suite}.mjs`);
   add(stack, { fhirPort, portalPort, evilPort, murderPort, recordings, scripted });
 }
