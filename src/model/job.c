@@ -54,9 +54,9 @@ static const struct cw_query q_job_finish = {
 };
 static const struct cw_query q_job_release = {
     .name = "job.release",
-    .sql = "UPDATE job SET ready_at = ?, lease_owner = NULL, lease_until = NULL"
+    .sql = "UPDATE job SET ready_at = ?, lease_owner = NULL, lease_until = NULL, tries = GREATEST(tries, ?) - ?"
            " WHERE id = ? AND lease_owner = ? AND fence = ?",
-    .params = "tbbi",
+    .params = "tiibbi",
     .columns = "",
 };
 /* A crash is no try of its own: what a dead process held starts again with the count it had. */
@@ -239,14 +239,27 @@ enum cw_code cw_job_finish(struct cw_db *db, const struct cw_job *job, struct cw
     return rc == CW_OK && affected == 0 ? lost(err) : rc;
 }
 
-enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
-                            struct cw_err *err)
+static enum cw_code give_back(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us, int uncounted,
+                              struct cw_err *err)
 {
-    struct cw_value params[] = { cw_v_time(ready_us), cw_v_id(&job->id.ulid), cw_v_bytes(cw_span_cstr(owner)),
-                                 cw_v_int((int64_t)job->fence) };
+    struct cw_value params[] = { cw_v_time(ready_us),       cw_v_int(uncounted),
+                                 cw_v_int(uncounted),       cw_v_id(&job->id.ulid),
+                                 cw_v_bytes(cw_span_cstr(owner)), cw_v_int((int64_t)job->fence) };
     uint64_t affected = 0;
     enum cw_code rc = run(m, &q_job_release, params, &affected, err);
     return rc == CW_OK && affected == 0 ? lost(err) : rc;
+}
+
+enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err)
+{
+    return give_back(m, owner, job, ready_us, 0, err);
+}
+
+enum cw_code cw_job_put_off(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err)
+{
+    return give_back(m, owner, job, ready_us, 1, err);
 }
 
 enum cw_code cw_job_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err)

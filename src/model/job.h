@@ -34,8 +34,11 @@ enum cw_code cw_job_renew(struct cw_model *m, const char *owner, const struct cw
 enum cw_code cw_job_hold(struct cw_db *db, const char *owner, const struct cw_job *job, struct cw_err *err) CW_MUST_USE;
 /* In the caller's transaction, after cw_job_hold: the work has ended; the row leaves. */
 enum cw_code cw_job_finish(struct cw_db *db, const struct cw_job *job, struct cw_err *err) CW_MUST_USE;
-/* Gives it back, to be claimed at ready_us. */
+/* Gives it back, to be claimed at ready_us, after a failure. */
 enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err) CW_MUST_USE;
+/* The same where nothing failed (a stop, a hospital that asked for quiet): this claim was no try. */
+enum cw_code cw_job_put_off(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
                             struct cw_err *err) CW_MUST_USE;
 /* At start: jobs and duties of other processes of our family ("family/process"; the caller holds its lock file, so they are dead) are free at once. */
 enum cw_code cw_job_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;

@@ -125,6 +125,7 @@ struct cw_task_failure {
     int http_status;
     int64_t retry_at_us;                    /* 0: final */
     bool restart;                           /* from the first page (expired paging session) */
+    bool no_try;                            /* the server said when to come again: the task's tries stay as they are */
     bool not_asked;                         /* ended without a request: another's answer said enough */
 };
 enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err) CW_MUST_USE;

@@ -343,11 +343,18 @@ static int64_t retry_time(const struct page *page)
     return page->retry_us > ladder_us ? page->retry_us + jitter_us : ladder_us;
 }
 
+/* For a day a server may say "later" as often as it likes: what it would give is not lost by that. A task is made with its pull or its page. */
+static bool is_free(const struct page *page)
+{
+    return page->throttled && cw_now_us() - cw_ulid_time_us(page->item->id.ulid) < CW_DAY_US;
+}
+
 static void put_off(struct page *page)
 {
     struct task_item *item = page->item;
     struct run *run = item->run;
-    bool last = page->verdict == PAGE_FINAL || item->tries + 1 >= CW_TASK_TRIES;
+    bool no_try = is_free(page);
+    bool last = page->verdict == PAGE_FINAL || (!no_try && item->tries + 1 >= CW_TASK_TRIES);
     struct cw_task_failure failure = {
         .owner = page->s->owner,
         .job = &run->job,
@@ -357,6 +364,7 @@ static void put_off(struct page *page)
         .http_status = (int)item->response.status,
         .retry_at_us = last ? 0 : retry_time(page),
         .restart = page->verdict == PAGE_RESTART,
+        .no_try = no_try,
         .not_asked = item->given_up != NULL,
     };
     struct cw_err err = { 0 };
@@ -429,7 +437,8 @@ static void go_on(struct page *page)
         free(item->url);
         item->url = url;
         item->first_page = false;
-        item->tries = item->refusals = item->redirects = item->forms_tried = 0;
+        item->tries = item->redirects = item->forms_tried = 0;
+        item->refused_version = 0;
     }
     /* Without memory for the next URL the task is read again from its row, which has it. */
     settle(page->s, item, url != NULL);

@@ -16,6 +16,7 @@
 
 #define CLAIM_EVERY_US (CW_SECOND_US / 5)
 #define CLAIM_MOST 16
+#define SLEEP_FROM_US (30 * CW_SECOND_US) /* a run that would wait longer is given back meanwhile */
 #define AWAY_US CW_SECOND_US /* pause after the database was away */
 
 void scheduler_nudge_locked(struct scheduler *s)
@@ -64,11 +65,21 @@ struct tenant *tenant_find(struct scheduler *s, const char *base)
     return tenant;
 }
 
-/* Neither the host nor the tenant has asked for quiet, and the budget has room. */
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When this connection may be asked for: neither host nor tenant wants quiet, the budget has room, and it need not rest. */
+static int64_t quiet_until(const struct run *run)
+{
+    int64_t until_us = later(run->host->quiet_until_us, run->tenant->quiet_until_us);
+    return later(later(until_us, run->rest_until_us), budget_free_us(&run->tenant->budget));
+}
+
 static bool may_ask(const struct run *run, int64_t now_us)
 {
-    return run->host->quiet_until_us <= now_us && run->tenant->quiet_until_us <= now_us &&
-           budget_free_us(&run->tenant->budget) <= now_us;
+    return quiet_until(run) <= now_us;
 }
 
 void task_item_free(struct task_item *item)
@@ -101,8 +112,12 @@ void run_free(struct run *run)
 
 void run_give_back(struct run *run, struct task_item *item)
 {
-    item->next = run->ready;
-    run->ready = item;
+    struct task_item **at = &run->ready;
+    while (item->refused_version != 0 && item->refused_version == run->token_version && *at != NULL) {
+        at = &(*at)->next;
+    }
+    item->next = *at;
+    *at = item;
 }
 
 /* ---------------------------------------------------------------------------------------------- claims */
@@ -181,6 +196,30 @@ static bool claim(struct scheduler *s)
         scheduler_nudge(s);
     }
     return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- sleep */
+
+/* When a run with nothing under way can go on; at most now_us when it can, or when it is not known (lock held). */
+static int64_t goes_on_us(const struct run *run)
+{
+    bool waits = run->phase == RUN_LOADED || (run->phase == RUN_GOING && run->end_code == NULL);
+    if (!waits || run->busy > 0 || run->in_flight > 0) {
+        return 0;
+    }
+    bool at_hand = run->phase == RUN_LOADED || run->ready != NULL || run->stale || run->next_due_us == 0;
+    return later(quiet_until(run), at_hand ? 0 : run->next_due_us);
+}
+
+/* A pull that waits holds no lease, no memory and no place: its job is due again when it can go on. */
+static void put_to_sleep(struct scheduler *s, struct run *run, int64_t until_us)
+{
+    struct cw_err err = { 0 };
+    until_us += (int64_t)cw_random_below(CW_SECOND_US);
+    if (cw_job_put_off(&s->model, s->owner, &run->job, until_us, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+    }
+    cw_log(CW_LOG_DEBUG, "pull.sleeps", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_INT("seconds", (until_us - cw_now_us()) / CW_SECOND_US));
 }
 
 /* ---------------------------------------------------------------------------------------------- waiting tasks */
@@ -297,6 +336,7 @@ static bool start_pages(struct scheduler *s, struct run *run, int64_t now_us)
         run->ready = item->next;
         item->next = NULL;
         item->token_version = run->token_version;
+        item->asked = ++run->asked;
         item->reserved = reserve;
         s->bytes += reserve;
         s->fetching++;
@@ -324,7 +364,7 @@ static bool step_locked(struct scheduler *s, struct run *run, int64_t now_us, bo
         }
         return false;
     }
-    if (run->refused_version == run->token_version || token_is_due(run, now_us)) {
+    if (run->refused_version != 0 || token_is_due(run, now_us)) {
         prepare_at_host(s, run, PREPARE_REFRESH, RUN_REFRESHING, now_us);
         return false;
     }
@@ -368,6 +408,13 @@ static bool step(struct scheduler *s)
             bool ignored = false;
             wake |= step_locked(s, run, now_us, &ignored);
         }
+        int64_t until_us = goes_on_us(run);
+        if (until_us > now_us + SLEEP_FROM_US) {
+            pthread_mutex_unlock(&s->lock);
+            put_to_sleep(s, run, until_us);
+            pthread_mutex_lock(&s->lock);
+            run->phase = RUN_GONE;
+        }
     }
     pthread_mutex_unlock(&s->lock);
     if (wake) {
@@ -409,7 +456,7 @@ static void give_all_back(struct scheduler *s)
     }
     for (struct run *run = s->runs; run != NULL; run = run->next) {
         struct cw_err err = { 0 };
-        if (run->phase != RUN_GONE && cw_job_release(&s->model, s->owner, &run->job, cw_now_us(), &err) != CW_OK) {
+        if (run->phase != RUN_GONE && cw_job_put_off(&s->model, s->owner, &run->job, cw_now_us(), &err) != CW_OK) {
             cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
         }
         run->phase = RUN_GONE;

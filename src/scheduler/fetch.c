@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The fetcher: one thread that runs every page's transfer on one curl multi. It decides nothing: what may start was
+ * The fetcher: one thread that runs every page's transfer on one curl multi, until the queue is closed. It decides nothing: what may start was
  * decided by the dispatcher, what an answer means is the digesters' business.
  */
 #include "config.h"
@@ -70,13 +70,12 @@ void *fetcher_main(void *arg)
 {
     struct scheduler *s = arg;
     bool closed = false;
-    unsigned running = 0;
-    while (!closed || running > 0) {
+    while (!closed) {
         struct queue_node *node;
         while ((node = queue_try(&s->fetch)) != NULL) {
             begin(s, (struct task_item *)node);
         }
-        running = cw_http_multi_run(s->multi, 1000);
+        (void)cw_http_multi_run(s->multi, 1000);
         pthread_mutex_lock(&s->fetch.lock);
         closed = s->fetch.closed && s->fetch.first == NULL;
         pthread_mutex_unlock(&s->fetch.lock);

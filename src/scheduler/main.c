@@ -124,6 +124,9 @@ static void work(struct scheduler *s)
     queue_close(&s->fetch);
     cw_http_multi_wake(s->multi);
     join_all(&fetcher);
+    /* The dispatcher has waited long enough: what a hospital still owes comes again with the next claim. */
+    cw_http_multi_free(s->multi);
+    s->multi = NULL;
     queue_close(&s->digest);
     join_all(&digest);
     join_all(&others);

@@ -31,6 +31,26 @@ static enum cw_code load_key(struct scheduler *s, struct run *run, struct cw_err
     return rc;
 }
 
+static struct host *host_of(struct scheduler *s, const struct cw_url *url)
+{
+    char name[300];
+    (void)snprintf(name, sizeof name, "%s:%u", cw_url_host(url), cw_url_port(url));
+    return host_find(s, name);
+}
+
+/* Where tokens come from; the base's host where that cannot be read (then no request is made there either). Lock held. */
+static struct host *token_host(struct scheduler *s, const struct run *run)
+{
+    struct cw_url *url = NULL;
+    struct cw_err ignored = { 0 };
+    struct host *host = run->host;
+    if (cw_url_parse(cw_span_cstr(run->pinned.token_endpoint), &url, &ignored) == CW_OK) {
+        host = host_of(s, url);
+    }
+    cw_url_free(url);
+    return host;
+}
+
 static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_err *err)
 {
     enum cw_code rc = cw_pinned_parse(run->connection.pinned, run->arena, &run->pinned, err);
@@ -41,17 +61,16 @@ static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_er
         return rc;
     }
     run->profile = cw_profiles_get(s->profiles, cw_span_cstr(run->pinned.profile));
-    char name[300];
-    (void)snprintf(name, sizeof name, "%s:%u", cw_url_host(run->base), cw_url_port(run->base));
     pthread_mutex_lock(&s->lock);
-    run->host = host_find(s, name);
+    run->host = host_of(s, run->base);
+    run->token_host = run->host == NULL ? NULL : token_host(s, run);
     run->tenant = tenant_find(s, run->pinned.base);
     run->cap = s->per_connection;
     if (run->profile->max_conn > 0 && (unsigned)run->profile->max_conn < run->cap) {
         run->cap = (unsigned)run->profile->max_conn;
     }
     int rate = run->profile->rate_per_min;
-    bool known = run->host != NULL && run->tenant != NULL && (rate <= 0 || budget_limit(&run->tenant->budget, (unsigned)rate));
+    bool known = run->token_host != NULL && run->tenant != NULL && (rate <= 0 || budget_limit(&run->tenant->budget, (unsigned)rate));
     pthread_mutex_unlock(&s->lock);
     return known ? CW_OK : cw_err_set(err, CW_E_OOM, "pull.load", "out of memory");
 }
@@ -157,6 +176,16 @@ static const char *final_code(enum cw_code rc)
     return NULL;
 }
 
+/* Nothing failed, it is only not the time yet. */
+static void give_back_until(struct scheduler *s, struct run *run, int64_t ready_us)
+{
+    struct cw_err err = { 0 };
+    if (cw_job_put_off(&s->model, s->owner, &run->job, ready_us + (int64_t)cw_random_below(CW_SECOND_US), &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+    }
+    set_phase(s, run, RUN_GONE);
+}
+
 static void give_back(struct scheduler *s, struct run *run)
 {
     int64_t delay_s = run->job.tries >= 10 ? 3600 : INT64_C(5) << run->job.tries;
@@ -196,6 +225,8 @@ static void failed(struct scheduler *s, struct run *run, enum cw_code rc, const 
     }
     if (rc == CW_E_CONFLICT || rc == CW_E_NOT_FOUND) {
         set_phase(s, run, RUN_GONE); /* not ours any more, or its patient is gone */
+    } else if (code == NULL && run->renew_after_us > cw_now_us()) {
+        give_back_until(s, run, run->renew_after_us);
     } else if (code == NULL) {
         give_back(s, run);
     } else {

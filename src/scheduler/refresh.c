@@ -3,7 +3,9 @@
 #include "config.h"
 #include "scheduler/scheduler.h"
 
+#include "base/time.h"
 #include "os/log.h"
+#include "os/sys.h"
 #include "smart/renewal.h"
 
 bool token_is_due(const struct run *run, int64_t now_us)
@@ -54,14 +56,28 @@ enum cw_code refresh_token(struct scheduler *s, struct cw_http *http, struct run
     struct cw_renewer renewer = renewer_of(s);
     struct cw_renewal renewal = { .connection = run->connection.id, .refused_version = run->refused_version };
     struct cw_grant grant = { 0 };
+    pthread_mutex_lock(&s->lock);
+    renewal.held_until_us = run->token_host->quiet_until_us;
+    pthread_mutex_unlock(&s->lock);
     enum cw_code rc = cw_renew(&renewer, http, &renewal, &grant, err);
     pthread_mutex_lock(&s->lock);
-    run->renew_after_us = renewal.retry_us;
+    run->renew_after_us = renewal.retry_us > renewal.quiet_us ? renewal.retry_us : renewal.quiet_us;
+    if (renewal.quiet_us > run->token_host->quiet_until_us) {
+        run->token_host->quiet_until_us = renewal.quiet_us;
+    }
     if (rc != CW_OK) {
         pthread_mutex_unlock(&s->lock);
         return rc;
     }
     rc = cw_secret_set(&run->token, cw_secret_span(&grant.access));
+    if (run->refused_version != 0) {
+        run->refused_version = 0;
+        run->renewed_us = cw_now_us(); /* or there was nothing to renew it with: one try is all there is in any case */
+    }
+    if (grant.version != run->token_version) {
+        run->good_asked = 0;
+        run->refused_in_row = 0;
+    }
     run->token_version = grant.version;
     run->token_obtained_us = grant.obtained_us;
     run->token_expires_us = grant.expires_us;

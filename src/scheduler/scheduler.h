@@ -88,7 +88,7 @@ struct run {
     struct cw_record_target target;
     struct cw_http_header *headers;   /* of the profile, our client id put in */
     size_t header_count;
-    struct host *host;
+    struct host *host, *token_host;
     struct tenant *tenant;
 
     enum run_phase phase;             /* everything from here under the lock */
@@ -103,7 +103,13 @@ struct run {
     uint32_t token_version;
     int64_t token_expires_us, token_obtained_us;
     int64_t renew_after_us;           /* a refresh failed: the next makes sense then; 0: not told */
-    uint32_t refused_version;         /* a 401 came while this version was in use */
+    uint32_t refused_version;         /* the token of this version is in doubt: a new one is got first; 0: none is */
+    int64_t renewed_us;               /* when a token was last renewed because of such a doubt; 0: not in this run */
+    uint64_t asked;                   /* requests so far: each has its number */
+    uint64_t good_asked;              /* the highest number of one that the present token brought what was asked; 0: none yet */
+    bool any_good;                    /* some token of this run did */
+    unsigned refused_in_row;          /* 401s to the present token since it last did */
+    int64_t rest_until_us;            /* nothing is asked for this connection before */
     const char *accept, *document_accept; /* what this server was found to take; NULL: the profile's */
     bool documents_over;              /* the server gives no more documents today */
     const char *end_code;             /* why it must end now, or NULL */
@@ -127,7 +133,9 @@ struct task_item {
     unsigned empty_pages;             /* in a row */
     unsigned same_pages;              /* in a row, with the ids of the page before */
     uint8_t page_ids[CW_HASH_LEN];    /* SHA-256 of the last page's types and ids */
-    unsigned refusals;                /* 401s with different tokens */
+    uint64_t asked;                   /* the number of its request in its run */
+    uint64_t refused_asked;           /* the same of the last that was answered with 401 */
+    uint32_t refused_version;         /* the token that came back with 401; 0: none did */
     unsigned redirects;
     size_t reserved;                  /* of the byte budget */
     uint32_t token_version;           /* it was asked with */
@@ -179,7 +187,7 @@ void scheduler_nudge_locked(struct scheduler *s);
 void dispatcher_run(struct scheduler *s);
 void run_free(struct run *run);
 void task_item_free(struct task_item *item);
-/* Puts a task back in front of its run's ready list (lock held). */
+/* Puts a task back into its run's ready list: in front, or behind all others where they are to show first whether the token is good (lock held). */
 void run_give_back(struct run *run, struct task_item *item);
 struct host *host_find(struct scheduler *s, const char *name); /* lock held; NULL out of memory */
 struct tenant *tenant_find(struct scheduler *s, const char *base); /* the same */

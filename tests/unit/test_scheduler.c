@@ -38,6 +38,8 @@ static struct cw_connection connection;
 static struct cw_pull_id pull;
 static struct cw_org_id org;
 static unsigned busy_once; /* 503s already given */
+static enum { PLAIN, REFUSES_TYPES, REFUSES_ALL } temper; /* what the hospital does with a good token */
+static const char *signed_in_with = "refresh-1"; /* NULL: one-time access, with the good token from the start */
 static atomic_bool gate_open = true; /* closed: the hospital's metadata wait */
 
 static void must(enum cw_code rc, const struct cw_err *err)
@@ -120,9 +122,10 @@ static char *answer(void *arg, const struct script_request *request, int *ret_st
         }
         return strdup(CAPABILITY);
     }
-    if (bearer == NULL || strcmp(bearer, "Bearer access-2") != 0) {
+    bool known = bearer != NULL && strcmp(bearer, "Bearer access-2") == 0;
+    if (!known || temper == REFUSES_ALL || (temper == REFUSES_TYPES && strncmp(request->target, "/fhir/Observation", 17) == 0)) {
         *ret_status = 401;
-        return strdup("");
+        return strdup("<html>Unauthorized</html>");
     }
     if (strcmp(request->target, "/fhir/Patient/up-1") == 0) {
         return strdup("{\"resourceType\":\"Patient\",\"id\":\"up-1\",\"name\":[{\"family\":\"Canary\"}]}");
@@ -165,14 +168,23 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
     if (rc == CW_OK) {
         rc = connection_put(db, &key, &put, arena, &connection.id, err);
     }
-    struct grant_put grant = { .access_token = CW_SPAN("access-1"),
-                               .refresh_token = CW_SPAN("refresh-1"),
+    struct grant_put grant = { .access_token = cw_span_cstr(signed_in_with == NULL ? "access-2" : "access-1"),
+                               .refresh_token = cw_span_cstr(signed_in_with),
                                .obtained_us = cw_now_us(),
                                .expires_us = cw_now_us() + CW_HOUR_US };
     if (rc == CW_OK) {
         rc = grant_put(db, &key, connection.id, &grant, arena, err);
     }
     return rc == CW_OK ? cw_pull_start_in(&m, db, &connection, CW_PULL_CONNECTED, &pull, err) : rc;
+}
+
+static void connect_patient(void)
+{
+    struct cw_err err = { 0 };
+    char pinned[600];
+    (void)snprintf(pinned, sizeof pinned, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}",
+                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/token"));
+    must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
 }
 
 static void setup(void)
@@ -192,20 +204,12 @@ static void setup(void)
                                       .client_id = CW_SPAN("app"), .method = CW_AUTH_NONE, .hosts = hosts,
                                       .host_count = 1 };
     must(cw_registration_add(&m, &actor, &wanted, (struct cw_span){ NULL, 0 }, &registration, &err), &err);
-    char pinned[600];
-    (void)snprintf(pinned, sizeof pinned, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}",
-                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/token"));
-    must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
-}
-
-static void teardown(void)
-{
-    script_server_stop(hospital);
-    script_server_stop(stranger);
-    cw_arena_free(arena);
+    connect_patient();
 }
 
 /* ---------------------------------------------------------------------------------------------- the daemon */
+
+static pid_t daemon_pid; /* 0: none runs */
 
 static pid_t start_daemon(void)
 {
@@ -229,6 +233,7 @@ static pid_t start_daemon(void)
         execl("./chartway-scheduler", "chartway-scheduler", (char *)NULL);
         _exit(127);
     }
+    daemon_pid = pid;
     ck_assert_int_gt(pid, 0); /* not in the child: Check's file of messages is shared with it */
     return pid;
 }
@@ -238,7 +243,22 @@ static void stop_daemon(pid_t pid)
     int status = 0;
     ck_assert_int_eq(kill(pid, SIGTERM), 0);
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    daemon_pid = 0;
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
+}
+
+static void teardown(void)
+{
+    if (daemon_pid > 0) { /* of a test that failed */
+        (void)kill(daemon_pid, SIGKILL);
+        (void)waitpid(daemon_pid, NULL, 0);
+        daemon_pid = 0;
+    }
+    temper = PLAIN;
+    signed_in_with = "refresh-1";
+    script_server_stop(hospital);
+    script_server_stop(stranger);
+    cw_arena_free(arena);
 }
 
 static struct cw_pull wait_for_end(void)
@@ -351,6 +371,141 @@ START_TEST(a_refresh_asks_where_the_patient_signed_in_last)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------------------- 401 by evidence */
+
+static unsigned asked_for(const char *path)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < script_server_count(hospital); i++) {
+        count += strncmp(script_server_request(hospital, i)->target, path, strlen(path)) == 0;
+    }
+    return count;
+}
+
+/* Another hospital and another patient at it in place of the fixture's: what is signed in with, and its script. */
+static void begin_anew(const char *refresh, const struct script_answer *answers, size_t count)
+{
+    script_server_stop(hospital);
+    hospital = script_server_start(answers, count);
+    cw_test_db_sql(&test, "DELETE FROM job");
+    signed_in_with = refresh;
+    connect_patient();
+}
+
+static bool within(int seconds, const char *sql)
+{
+    for (int i = 0; i < seconds * 20 && cw_test_db_number(&test, sql) != 1; i++) {
+        (void)poll(NULL, 0, 50);
+    }
+    return cw_test_db_number(&test, sql) == 1;
+}
+
+#define CONNECTION_STATUS "SELECT status FROM connection ORDER BY created_at DESC, id DESC LIMIT 1"
+
+/* A dozen types answered with 401 although the token is good (healthit's test system), to access that nothing renews. */
+START_TEST(a_refused_type_ends_no_one_time_access)
+{
+    temper = REFUSES_TYPES;
+    begin_anew(NULL, script, 1);
+    pid_t pid = start_daemon();
+    struct cw_pull ended = wait_for_end();
+    ck_assert_int_eq(ended.status, CW_PULL_COMPLETE);
+    ck_assert_uint_eq(ended.received, 2); /* Patient and Goal */
+    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
+    ck_assert_int_ge(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull_task WHERE failure_code = 'unauthorized' AND http_status = 401 AND status = 3"), 5);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
+    ck_assert_uint_eq(asked_for("/token"), 0);
+    stop_daemon(pid);
+}
+END_TEST
+
+START_TEST(refused_types_cost_one_refresh_at_most)
+{
+    temper = REFUSES_TYPES;
+    begin_anew("refresh-1", script, 1); /* and its first token is refused, so that is the one */
+    pid_t pid = start_daemon();
+    ck_assert_int_eq(wait_for_end().status, CW_PULL_COMPLETE);
+    ck_assert_uint_eq(asked_for("/token"), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
+    stop_daemon(pid);
+}
+END_TEST
+
+/* Everything is refused, and a new token changes nothing: the pull rests for an hour and ends nothing. */
+START_TEST(a_hospital_that_refuses_everything_is_left_alone)
+{
+    temper = REFUSES_ALL;
+    begin_anew("refresh-1", script, 1);
+    pid_t pid = start_daemon();
+    ck_assert(within(20, "SELECT COUNT(*) = 1 FROM job WHERE ready_at > UTC_TIMESTAMP(3) + INTERVAL 50 MINUTE AND tries = 0"));
+    ck_assert_uint_eq(asked_for("/token"), 1);
+    ck_assert_uint_le(asked_for("/fhir/"), 100);
+    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
+    stop_daemon(pid);
+
+    /* One-time access that was taken back looks the same, until its token is over. */
+    begin_anew(NULL, script, 1);
+    pid = start_daemon();
+    ck_assert(within(20, "SELECT COUNT(*) = 1 FROM job WHERE ready_at > UTC_TIMESTAMP(3) + INTERVAL 50 MINUTE"));
+    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
+    cw_test_db_sql(&test, "UPDATE token_grant SET expires_at = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND");
+    cw_test_db_sql(&test, "UPDATE job SET ready_at = UTC_TIMESTAMP(3)");
+    struct cw_pull ended = wait_for_end();
+    ck_assert_int_eq(ended.status, CW_PULL_FAILED);
+    ck_assert(cw_span_eq_cstr(ended.failure_code, "access_ended"));
+    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 3);
+    stop_daemon(pid);
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------- later */
+
+START_TEST(a_server_that_says_when_costs_no_try)
+{
+#define LATER { .path = "/fhir/Goal", .status = 429, .headers = "Retry-After: 1\r\n", .body = "" }
+    static const struct script_answer later[] = { LATER, LATER, LATER, LATER, LATER, LATER, { .keep = true, .make = answer } };
+    begin_anew(NULL, later, CW_ARRAY_LEN(later));
+    pid_t pid = start_daemon();
+    ck_assert_uint_gt(wait_for_end().received, 0);
+    ck_assert_uint_eq(asked_for("/fhir/Goal"), 7);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'goal-1'"), 1);
+    stop_daemon(pid);
+}
+END_TEST
+
+START_TEST(who_waits_long_holds_nothing)
+{
+    static const struct script_answer words[] = {
+        { .path = "/fhir/Goal", .status = 403, .body = "{\"message\":\"Rate limit is exceeded. Try again in 50 minutes.\"}" },
+        { .keep = true, .make = answer } };
+    begin_anew(NULL, words, CW_ARRAY_LEN(words));
+    pid_t pid = start_daemon();
+    ck_assert(within(30, "SELECT COUNT(*) = 1 FROM job WHERE lease_owner IS NULL AND tries = 0 AND ready_at > UTC_TIMESTAMP(3) + INTERVAL 45 MINUTE"));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT MAX(tries) FROM pull_task WHERE resource_type = 'Goal' AND status = 1"), 0);
+    stop_daemon(pid);
+    cw_test_db_sql(&test, "UPDATE job SET ready_at = UTC_TIMESTAMP(3)");
+    cw_test_db_sql(&test, "UPDATE pull_task SET ready_at = UTC_TIMESTAMP(3) WHERE status = 1");
+    pid = start_daemon();
+    ck_assert_int_eq(wait_for_end().status, CW_PULL_PARTIAL); /* as the plain hospital's */
+    ck_assert_uint_eq(asked_for("/fhir/Goal"), 2);
+    stop_daemon(pid);
+}
+END_TEST
+
+/* Nor does it wait for a hospital that hangs. */
+START_TEST(a_stop_is_no_try)
+{
+    static const struct script_answer held[] = { { .path = "/fhir/Patient/up-1", .keep = true, .hold = true }, { .keep = true, .make = answer } };
+    begin_anew(NULL, held, CW_ARRAY_LEN(held));
+    pid_t pid = start_daemon();
+    while (asked_for("/fhir/Patient") == 0) {
+        (void)poll(NULL, 0, 5);
+    }
+    stop_daemon(pid);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job WHERE tries = 0 AND lease_owner IS NULL"), 1);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------- the budget of a minute */
 
 #define AT(second) (INT64_C(1700000000) * CW_SECOND_US + (second) * CW_SECOND_US)
@@ -409,14 +564,6 @@ static void idle_at_stranger(const struct script_answer *answers, size_t count)
                    script_server_url(hospital, "/token"), script_server_url(stranger, "/token"));
     cw_test_db_sql(&test, sql);
     cw_test_db_sql(&test, "UPDATE token_grant SET refresh_due_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY");
-}
-
-static bool within(int seconds, const char *sql)
-{
-    for (int i = 0; i < seconds * 20 && cw_test_db_number(&test, sql) != 1; i++) {
-        (void)poll(NULL, 0, 50);
-    }
-    return cw_test_db_number(&test, sql) == 1;
 }
 
 #define OURS "g.connection = (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)"
@@ -500,6 +647,20 @@ static Suite *suite(void)
     tcase_add_test(t, a_host_that_wants_quiet_has_it_from_all_grants);
     tcase_add_test(t, what_a_killed_scheduler_asked_is_asked_again);
     suite_add_tcase(s, t);
+    TCase *u = tcase_create("unauthorized");
+    tcase_set_timeout(u, 120);
+    tcase_add_checked_fixture(u, setup, teardown);
+    tcase_add_test(u, a_refused_type_ends_no_one_time_access);
+    tcase_add_test(u, refused_types_cost_one_refresh_at_most);
+    tcase_add_test(u, a_hospital_that_refuses_everything_is_left_alone);
+    suite_add_tcase(s, u);
+    TCase *l = tcase_create("later");
+    tcase_set_timeout(l, 120);
+    tcase_add_checked_fixture(l, setup, teardown);
+    tcase_add_test(l, a_server_that_says_when_costs_no_try);
+    tcase_add_test(l, who_waits_long_holds_nothing);
+    tcase_add_test(l, a_stop_is_no_try);
+    suite_add_tcase(s, l);
     return s;
 }
 
