@@ -104,8 +104,8 @@ enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_connection *connec
     enum cw_code rc = cw_db_exec(db, &q_pull_insert, params, NULL, err);
     if (rc == CW_OK) {
         /* A patient who has just connected waits for it; a scheduled pull does not. */
-        unsigned priority = trigger == CW_PULL_SCHEDULE ? 200 : 50;
-        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, ready_us, err);
+        enum cw_job_lane lane = trigger == CW_PULL_SCHEDULE ? CW_JOB_BY_THE_CLOCK : CW_JOB_WAITED_FOR;
+        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, lane, ready_us, err);
     }
     if (rc == CW_OK) {
         *ret = id;

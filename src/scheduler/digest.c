@@ -21,7 +21,6 @@
 #define EMPTY_PAGES_MAX 3
 #define SAME_PAGES_MAX 3
 #define YEAR_1000_US (INT64_C(-30610224000) * CW_SECOND_US) /* what DATETIME begins with */
-#define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
 /* ---------------------------------------------------------------------------------------------- a good page */
 
@@ -254,8 +253,7 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
 
 /* ---------------------------------------------------------------------------------------------- moving on */
 
-/* Takes the page out of the counts. */
-static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
+void task_item_leave(struct scheduler *s, struct task_item *item, size_t size)
 {
     struct run *run = item->run;
     s->bytes -= item->reserved;
@@ -264,8 +262,8 @@ static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
     run->host->running--;
     run->in_flight--;
     run->busy--;
-    if (page_size > run->page_size) {
-        run->page_size = page_size;
+    if (size > run->page_size) {
+        run->page_size = size;
     }
 }
 
@@ -278,7 +276,7 @@ static void settle(struct scheduler *s, struct task_item *item, bool goes_on)
     cw_http_response_init(&item->response);
     item->code = CW_OK;
     pthread_mutex_lock(&s->lock);
-    leave(s, item, size);
+    task_item_leave(s, item, size);
     if (goes_on && run->phase != RUN_GONE) {
         run_give_back(run, item);
         item = NULL;
@@ -313,21 +311,18 @@ static void not_stored(struct page *page, enum cw_code rc, const struct cw_err *
 
 static void note_host(struct page *page)
 {
-    if (page->item->given_up != NULL) {
-        return; /* it was not asked */
+    const struct task_item *item = page->item;
+    bool heard = item->code == CW_OK || item->code == CW_E_TIMEOUT || item->code == CW_E_UNAVAILABLE;
+    if (item->given_up != NULL || !heard) {
+        return; /* it was not asked, or the fault is ours */
     }
     pthread_mutex_lock(&page->s->lock);
-    struct host *host = page->item->run->host;
-    host->faults = page->faulty ? host->faults + 1 : 0;
-    int64_t quiet_us = page->quiet_us;
-    if (host->faults >= HOST_FAULTS_MAX && quiet_us < cw_now_us() + CW_MINUTE_US) {
-        quiet_us = cw_now_us() + CW_MINUTE_US;
-        host->faults = 0;
+    struct host *host = item->run->host;
+    struct tenant *tenant = item->run->tenant;
+    host_hears(host, !page->faulty ? HOST_ANSWERED : item->code == CW_E_TIMEOUT ? HOST_TIMED_OUT : HOST_FAILED, cw_now_us());
+    if (page->quiet_us > host->quiet_until_us) {
+        host->quiet_until_us = page->quiet_us;
     }
-    if (quiet_us > host->quiet_until_us) {
-        host->quiet_until_us = quiet_us;
-    }
-    struct tenant *tenant = page->item->run->tenant;
     if (page->tenant_quiet_us > tenant->quiet_until_us) {
         tenant->quiet_until_us = page->tenant_quiet_us;
     }

@@ -29,11 +29,12 @@ static void judge(struct page *page, enum verdict verdict, const char *code)
     page->code = code;
 }
 
-/* The server is in trouble, whatever was asked. */
+/* Later, by the ladder. It is the whole server's trouble where nothing came at all, or 5xx; a body that is broken or cut may be this one's. */
 static void judge_trouble(struct page *page, const char *code)
 {
+    const struct task_item *item = page->item;
     judge(page, PAGE_RETRY, code);
-    page->faulty = true;
+    page->faulty = item->response.status >= 500 || item->code == CW_E_TIMEOUT || (item->code != CW_OK && item->response.status == 0);
 }
 
 static void judge_transfer(struct page *page)

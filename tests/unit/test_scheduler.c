@@ -23,10 +23,12 @@
 #include "model/pull.h"
 #include "model/registration.h"
 #include "os/sys.h"
-#include "scheduler/budget.h"
+#include "scheduler/scheduler.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/database.h"
 #include "tests/lib/script_server.h"
+
+#define AT(second) (INT64_C(1700000000) * CW_SECOND_US + (second) * CW_SECOND_US)
 
 static struct cw_test_db test;
 static struct cw_model m;
@@ -209,19 +211,20 @@ static void setup(void)
 
 /* ---------------------------------------------------------------------------------------------- the daemon */
 
+static char more_allowed[2000]; /* " host:port" of other hospitals */
 static pid_t daemon_pid; /* 0: none runs */
 
 static pid_t start_daemon(void)
 {
     struct cw_err err = { 0 };
-    char path[200], conf[2000];
+    char path[200], conf[4000];
     (void)snprintf(path, sizeof path, "%s/scheduler.conf", test.folder);
     (void)snprintf(conf, sizeof conf,
                    "[server]\norigin = https://cw.test\nsql_dir = %s/sql\nstate_dir = %s\nvendors_dir = %s/conf/vendors\n"
                    "[database]\nsocket = %s\nname = %s\nuser = root\n[vault]\nmaster_keys = test=%s/master.key\n"
-                   "[net]\nallow = 127.0.0.1:%u 127.0.0.1:%u\n",
+                   "[net]\nallow = 127.0.0.1:%u 127.0.0.1:%u%s\n",
                    CW_TEST_SRCDIR, test.folder, CW_TEST_SRCDIR, getenv("CW_TEST_DB_SOCKET"), test.name, test.folder,
-                   script_server_port(hospital), script_server_port(stranger));
+                   script_server_port(hospital), script_server_port(stranger), more_allowed);
     must(cw_file_replace(path, 0600, cw_span_cstr(conf), &err), &err);
     pid_t pid = fork();
     if (pid == 0) {
@@ -468,7 +471,7 @@ START_TEST(a_server_that_says_when_costs_no_try)
     pid_t pid = start_daemon();
     ck_assert_uint_gt(wait_for_end().received, 0);
     ck_assert_uint_eq(asked_for("/fhir/Goal"), 7);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'goal-1'"), 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'goal-1' AND patient = (SELECT patient FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)"), 1);
     stop_daemon(pid);
 }
 END_TEST
@@ -506,9 +509,172 @@ START_TEST(a_stop_is_no_try)
 }
 END_TEST
 
+START_TEST(metadata_that_come_later_are_waited_for)
+{
+    static const struct script_answer later[] = {
+        { .path = "/fhir/metadata", .status = 429, .headers = "Retry-After: 3000\r\n", .body = "" }, { .keep = true, .make = answer } };
+    begin_anew(NULL, later, CW_ARRAY_LEN(later));
+    pid_t pid = start_daemon();
+    ck_assert(within(30, "SELECT COUNT(*) = 1 FROM job WHERE tries = 0 AND ready_at > UTC_TIMESTAMP(3) + INTERVAL 45 MINUTE"));
+    ck_assert_uint_eq(script_server_count(hospital), 1);
+    stop_daemon(pid);
+}
+END_TEST
+
+/* The token endpoint wants quiet: another connection of that host does not ask it. */
+START_TEST(quiet_of_a_refresh_holds_for_its_host)
+{
+    static const struct script_answer later[] = {
+        { .path = "/token", .keep = true, .status = 429, .body = "Try again in 50 minutes" }, { .keep = true, .make = answer } };
+    begin_anew("refresh-1", later, CW_ARRAY_LEN(later));
+    connect_patient();
+    cw_test_db_sql(&test, "UPDATE token_grant SET expires_at = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND");
+    pid_t pid = start_daemon();
+    ck_assert(within(30, "SELECT COUNT(*) = SUM(tries = 0 AND ready_at > UTC_TIMESTAMP(3) + INTERVAL 45 MINUTE) FROM job"));
+    ck_assert_uint_eq(asked_for("/token"), 1);
+    stop_daemon(pid);
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------- a host's health */
+
+START_TEST(a_host_that_is_new_or_late_has_one_request)
+{
+    struct host host = { .running = 0 };
+    ck_assert_uint_eq(host_room(&host, 8), 1);
+    host_hears(&host, HOST_ANSWERED, AT(0));
+    ck_assert_uint_eq(host_room(&host, 8), 8);
+    host_hears(&host, HOST_FAILED, AT(1));
+    ck_assert_uint_eq(host_room(&host, 8), 8);
+    host_hears(&host, HOST_TIMED_OUT, AT(2));
+    ck_assert_uint_eq(host_room(&host, 8), 1);
+    host_hears(&host, HOST_ANSWERED, AT(3));
+    ck_assert_uint_eq(host_room(&host, 8), 8);
+    ck_assert_int_eq(host_quiet_us(&host), 0);
+}
+END_TEST
+
+START_TEST(a_host_in_trouble_is_left_alone_and_probed)
+{
+    struct host host = { .running = 0 };
+    host_hears(&host, HOST_ANSWERED, AT(0));
+    for (int i = 0; i < 5; i++) {
+        ck_assert(!host_is_open(&host));
+        host_hears(&host, HOST_FAILED, AT(i));
+    }
+    ck_assert(host_is_open(&host));
+    ck_assert_int_eq(host_quiet_us(&host), AT(64));
+    host_hears(&host, HOST_TIMED_OUT, AT(10)); /* it was on its way */
+    ck_assert_int_eq(host_quiet_us(&host), AT(64));
+    ck_assert_uint_eq(host_room(&host, 8), 1);
+    host_hears(&host, HOST_TIMED_OUT, AT(100)); /* the probe */
+    ck_assert_int_eq(host_quiet_us(&host), AT(220));
+    for (int i = 0; i < 8; i++) {
+        host_hears(&host, HOST_FAILED, host_quiet_us(&host));
+    }
+    ck_assert_int_eq(host.open_pause_us, CW_HOUR_US);
+    host.quiet_until_us = AT(9000000); /* its own word holds whatever else is known */
+    host_hears(&host, HOST_ANSWERED, AT(100000));
+    ck_assert(!host_is_open(&host));
+    ck_assert_int_eq(host_quiet_us(&host), AT(9000000));
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------- many hosts */
+
+#define HOSTS_WELL 12
+#define HOSTS_HUNG 30 /* more than there are preparers */
+
+/* Pulls from `well` new hospitals that answer and `hung` that never do, those first; how long until the first have all ended. */
+static int64_t pull_from(unsigned well, unsigned hung)
+{
+    static const struct script_answer never[] = { { .keep = true, .hold = true } };
+    struct script_server *servers[HOSTS_WELL + HOSTS_HUNG];
+    struct script_server *own = hospital;
+    cw_test_db_sql(&test, "DELETE FROM job");
+    cw_test_db_sql(&test, "UPDATE pull SET status = 5 WHERE status < 3");
+    more_allowed[0] = '\0';
+    for (unsigned i = 0; i < hung + well; i++) {
+        servers[i] = i < hung ? script_server_start(never, 1) : script_server_start(script, 1);
+        size_t len = strlen(more_allowed);
+        (void)snprintf(more_allowed + len, sizeof more_allowed - len, " 127.0.0.1:%u", script_server_port(servers[i]));
+        hospital = servers[i];
+        connect_patient();
+    }
+    hospital = own;
+    int64_t from_us = cw_monotonic_us();
+    pid_t pid = start_daemon();
+    while (cw_test_db_number(&test, "SELECT COUNT(*) FROM pull WHERE status < 3") > (int64_t)hung && cw_monotonic_us() - from_us < 100 * CW_SECOND_US) {
+        (void)poll(NULL, 0, 50);
+    }
+    int64_t took_us = cw_monotonic_us() - from_us;
+    ck_assert_int_eq(kill(pid, SIGKILL), 0);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    daemon_pid = 0;
+    more_allowed[0] = '\0';
+    for (unsigned i = 0; i < hung + well; i++) {
+        script_server_stop(servers[i]);
+    }
+    cw_test_db_sql(&test, "DELETE FROM job");
+    return took_us;
+}
+
+START_TEST(hospitals_that_hang_hold_up_nobody_else)
+{
+    signed_in_with = NULL;
+    int64_t alone_us = pull_from(HOSTS_WELL, 0), beside_us = pull_from(HOSTS_WELL, HOSTS_HUNG);
+    fprintf(stderr, "%d hosts alone: %lld ms, beside %d that hang: %lld ms\n", HOSTS_WELL, (long long)alone_us / 1000, HOSTS_HUNG, (long long)beside_us / 1000);
+    ck_assert_int_lt(alone_us, 100 * CW_SECOND_US);
+    ck_assert_int_lt(beside_us, 2 * alone_us + 5 * CW_SECOND_US); /* generous: the machine has other work */
+}
+END_TEST
+
+/* ---------------------------------------------------------------------------------------------- who is first */
+
+static void queue_up(unsigned count, int lane, unsigned minutes_ago)
+{
+    char sql[400];
+    (void)snprintf(sql, sizeof sql,
+                   "INSERT INTO job (id, kind, subject, priority, ready_at, created_at) SELECT UNHEX(MD5(CONCAT(seq, '/%d'))), 1, UNHEX(MD5(CONCAT(seq, '/%d'))),"
+                   " %d, UTC_TIMESTAMP(3) - INTERVAL %u MINUTE + INTERVAL seq SECOND, UTC_TIMESTAMP(3) FROM seq_1_to_%u", lane, lane, lane, minutes_ago, count);
+    cw_test_db_sql(&test, sql);
+}
+
+static int64_t leased(int lane)
+{
+    return cw_test_db_number(&test, lane == CW_JOB_WAITED_FOR ? "SELECT COUNT(*) FROM job WHERE priority = 50 AND ready_at IS NULL"
+                                                              : "SELECT COUNT(*) FROM job WHERE priority = 200 AND ready_at IS NULL");
+}
+
+START_TEST(who_waits_goes_before_a_nights_backlog)
+{
+    struct cw_err err = { 0 };
+    struct cw_job jobs[8];
+    size_t count = 0;
+    cw_test_db_sql(&test, "DELETE FROM job");
+    queue_up(100, CW_JOB_BY_THE_CLOCK, 600);
+    queue_up(1, CW_JOB_WAITED_FOR, 1);
+    must(cw_job_claim(&m, "node/1", CW_HOUR_US, 8, jobs, &count, &err), &err);
+    ck_assert_uint_eq(count, 8);
+    ck_assert_int_eq(leased(CW_JOB_WAITED_FOR), 1);
+    ck_assert_int_eq(leased(CW_JOB_BY_THE_CLOCK), 7);
+    queue_up(40, CW_JOB_WAITED_FOR + 1, 1);
+    cw_test_db_sql(&test, "UPDATE job SET priority = 50 WHERE priority = 51");
+    must(cw_job_claim(&m, "node/1", CW_HOUR_US, 8, jobs, &count, &err), &err);
+    ck_assert_uint_eq(count, 8);
+    ck_assert_int_eq(leased(CW_JOB_WAITED_FOR), 1 + 6);
+    ck_assert_int_eq(leased(CW_JOB_BY_THE_CLOCK), 7 + 2);
+    must(cw_job_claim_lanes(&m, "node/1", CW_HOUR_US, 8, 0, jobs, &count, &err), &err);
+    ck_assert_int_eq(leased(CW_JOB_WAITED_FOR), 1 + 6 + 8);
+    cw_test_db_sql(&test, "DELETE FROM job WHERE priority = 200");
+    must(cw_job_claim(&m, "node/1", CW_HOUR_US, 8, jobs, &count, &err), &err);
+    ck_assert_uint_eq(count, 8); /* what is kept for the others is theirs only while there are any */
+    cw_test_db_sql(&test, "DELETE FROM job");
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------- the budget of a minute */
 
-#define AT(second) (INT64_C(1700000000) * CW_SECOND_US + (second) * CW_SECOND_US)
 
 START_TEST(a_budget_holds_in_any_minute)
 {
@@ -636,6 +802,8 @@ static Suite *suite(void)
     TCase *b = tcase_create("budget");
     tcase_add_test(b, a_budget_holds_in_any_minute);
     tcase_add_test(b, a_stricter_budget_counts_what_was_before);
+    tcase_add_test(b, a_host_that_is_new_or_late_has_one_request);
+    tcase_add_test(b, a_host_in_trouble_is_left_alone_and_probed);
     suite_add_tcase(s, b);
     TCase *t = tcase_create("pulls");
     tcase_set_timeout(t, 120);
@@ -660,6 +828,10 @@ static Suite *suite(void)
     tcase_add_test(l, a_server_that_says_when_costs_no_try);
     tcase_add_test(l, who_waits_long_holds_nothing);
     tcase_add_test(l, a_stop_is_no_try);
+    tcase_add_test(l, metadata_that_come_later_are_waited_for);
+    tcase_add_test(l, quiet_of_a_refresh_holds_for_its_host);
+    tcase_add_test(l, hospitals_that_hang_hold_up_nobody_else);
+    tcase_add_test(l, who_waits_goes_before_a_nights_backlog);
     suite_add_tcase(s, l);
     return s;
 }
