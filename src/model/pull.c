@@ -103,9 +103,6 @@ static const struct cw_query q_whole = {
     .columns = "",
 };
 
-/* Of jobs that are due. A patient who has just connected waits for it; a scheduled pull does not. */
-enum { PRIORITY_ASKED = 50, PRIORITY_SCHEDULED = 200 };
-
 const char *cw_pull_status_name(enum cw_pull_status status)
 {
     static const char *const names[] = { "?", "waiting", "running", "complete", "partial", "failed" };
@@ -136,8 +133,9 @@ enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_pull_new *pull, st
     };
     enum cw_code rc = cw_db_exec(db, &q_pull_insert, params, NULL, err);
     if (rc == CW_OK) {
-        unsigned priority = pull->trigger == CW_PULL_SCHEDULE ? PRIORITY_SCHEDULED : PRIORITY_ASKED;
-        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, pull->ready_us, err);
+        /* A patient who has just connected waits for it; a scheduled pull does not. */
+        enum cw_job_lane lane = pull->trigger == CW_PULL_SCHEDULE ? CW_JOB_BY_THE_CLOCK : CW_JOB_WAITED_FOR;
+        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, lane, pull->ready_us, err);
     }
     if (rc == CW_OK) {
         *ret = id;
@@ -149,7 +147,7 @@ enum cw_code cw_pull_begin_now(struct cw_db *db, struct cw_pull_id id, enum cw_p
                                struct cw_err *err)
 {
     int64_t now_us = cw_now_us();
-    struct cw_value job[] = { cw_v_time(now_us), cw_v_int(PRIORITY_ASKED), cw_v_id(&id.ulid), cw_v_time(now_us) };
+    struct cw_value job[] = { cw_v_time(now_us), cw_v_int(CW_JOB_WAITED_FOR), cw_v_id(&id.ulid), cw_v_time(now_us) };
     struct cw_value pull[] = { cw_v_int(trigger), cw_v_id(&id.ulid) };
     uint64_t sooner = 0;
     enum cw_code rc = cw_db_exec(db, &q_job_sooner, job, &sooner, err);

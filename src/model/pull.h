@@ -182,6 +182,7 @@ struct cw_task_failure {
     bool restart;                           /* from the first page (expired paging session); counted, and no good page takes it back */
     struct cw_span new_url;                 /* with restart: the first page's URL from now on, and no restart is counted; absent: as it was */
     unsigned requests;                      /* sent since the task's last commit */
+    bool no_try;                            /* the server said when to come again: the task's tries stay as they are */
     bool not_asked;                         /* ended without a request: another's answer said enough */
 };
 /* CW_E_CONFLICT: the job is no longer ours. */

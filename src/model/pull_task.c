@@ -595,7 +595,7 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
         cw_v_int(final ? CW_TASK_FAILED : CW_TASK_WAITING),
         cw_v_bytes(cw_span_cstr(failure->code)),
         failure->http_status == 0 ? cw_v_null() : cw_v_int(failure->http_status),
-        cw_v_int(!failure->not_asked),
+        cw_v_int(!failure->not_asked && !failure->no_try),
         cw_v_int(failure->requests),
         cw_v_time(final ? now_us : failure->retry_at_us),
         cw_v_int(failure->restart && failure->new_url.ptr == NULL),

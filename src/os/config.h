@@ -59,7 +59,7 @@ enum cw_config_key {
     CW_CONF_NODE,                /* node: name of this node, default the host name */
     CW_CONF_PULL_PER_CONNECTION, /* requests_per_connection: default 4 */
     CW_CONF_PULL_PER_HOST,       /* requests_per_host: default 8 */
-    CW_CONF_PULL_TOTAL,          /* requests_total: default 64 */
+    CW_CONF_PULL_TOTAL,          /* requests_total: default 2048 */
     CW_CONF_PULL_BYTES,          /* page_bytes: global byte budget of pages in memory; default 256 MiB */
     CW_CONF_DIGEST_THREADS,      /* digest_threads: default 0 = one a core */
     CW_CONF_PULL_COUNT,          /* page_size: _count asked for, default 50 */

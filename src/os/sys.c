@@ -283,6 +283,15 @@ enum cw_code cw_file_append_line(const char *path, struct cw_span line, struct c
     return rc;
 }
 
+void cw_process_many_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer connections then */
+    }
+}
+
 void cw_process_harden(void)
 {
     clear_environment();

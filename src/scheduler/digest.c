@@ -20,7 +20,6 @@
 #include "scheduler/harvest.h"
 #include "scheduler/incremental.h"
 
-#define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
 /* ---------------------------------------------------------------------------------------------- a good page */
 
@@ -93,8 +92,7 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
 
 /* ---------------------------------------------------------------------------------------------- moving on */
 
-/* Takes the page out of the counts. */
-static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
+void task_item_leave(struct scheduler *s, struct task_item *item, size_t size)
 {
     struct run *run = item->run;
     s->bytes -= item->reserved;
@@ -103,8 +101,8 @@ static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
     run->host->running--;
     run->in_flight--;
     run->busy--;
-    if (page_size > run->page_size) {
-        run->page_size = page_size;
+    if (size > run->page_size) {
+        run->page_size = size;
     }
 }
 
@@ -117,7 +115,7 @@ static void settle(struct scheduler *s, struct task_item *item, bool goes_on)
     cw_http_response_init(&item->response);
     item->code = CW_OK;
     pthread_mutex_lock(&s->lock);
-    leave(s, item, size);
+    task_item_leave(s, item, size);
     if (goes_on && run->phase != RUN_GONE) {
         run_give_back(run, item);
         item = NULL;
@@ -152,21 +150,18 @@ static void not_stored(struct page *page, enum cw_code rc, const struct cw_err *
 
 static void note_host(struct page *page)
 {
-    if (page->item->given_up != NULL) {
-        return; /* it was not asked */
+    const struct task_item *item = page->item;
+    bool heard = item->code == CW_OK || item->code == CW_E_TIMEOUT || item->code == CW_E_UNAVAILABLE;
+    if (item->given_up != NULL || !heard) {
+        return; /* it was not asked, or the fault is ours */
     }
     pthread_mutex_lock(&page->s->lock);
-    struct host *host = page->item->run->host;
-    host->faults = page->faulty ? host->faults + 1 : 0;
-    int64_t quiet_us = page->quiet_us;
-    if (host->faults >= HOST_FAULTS_MAX && quiet_us < cw_now_us() + CW_MINUTE_US) {
-        quiet_us = cw_now_us() + CW_MINUTE_US;
-        host->faults = 0;
+    struct host *host = item->run->host;
+    struct tenant *tenant = item->run->tenant;
+    host_hears(host, !page->faulty ? HOST_ANSWERED : item->code == CW_E_TIMEOUT ? HOST_TIMED_OUT : HOST_FAILED, cw_now_us());
+    if (page->quiet_us > host->quiet_until_us) {
+        host->quiet_until_us = page->quiet_us;
     }
-    if (quiet_us > host->quiet_until_us) {
-        host->quiet_until_us = quiet_us;
-    }
-    struct tenant *tenant = page->item->run->tenant;
     if (page->tenant_quiet_us > tenant->quiet_until_us) {
         tenant->quiet_until_us = page->tenant_quiet_us;
     }
@@ -182,13 +177,20 @@ static int64_t retry_time(const struct page *page)
     return page->retry_us > ladder_us ? page->retry_us + jitter_us : ladder_us;
 }
 
+/* For a day a server may say "later" as often as it likes: what it would give is not lost by that. A task is made with its pull or its page. */
+static bool is_free(const struct page *page)
+{
+    return page->throttled && cw_now_us() - cw_ulid_time_us(page->item->id.ulid) < CW_DAY_US;
+}
+
 static void put_off(struct page *page)
 {
     struct task_item *item = page->item;
     struct run *run = item->run;
     /* A server that always expires the second page would be asked for the first for ever: good pages take no restart back. */
     bool worn = page->verdict == PAGE_RESTART && page->new_url.ptr == NULL && item->restarts >= CW_TASK_RESTARTS;
-    bool last = page->verdict == PAGE_FINAL || worn || item->tries + 1 >= CW_TASK_TRIES;
+    bool no_try = is_free(page);
+    bool last = page->verdict == PAGE_FINAL || worn || (!no_try && item->tries + 1 >= CW_TASK_TRIES);
     struct cw_task_failure failure = {
         .owner = page->s->owner,
         .job = &run->job,
@@ -200,6 +202,7 @@ static void put_off(struct page *page)
         .restart = page->verdict == PAGE_RESTART && !last,
         .requests = item->asked,
         .new_url = page->new_url,
+        .no_try = no_try,
         .not_asked = item->given_up != NULL,
     };
     struct cw_err err = { 0 };
@@ -303,7 +306,8 @@ static void go_on(struct page *page)
         }
         item->url = url;
         item->first_page = false;
-        item->tries = item->refusals = item->redirects = item->forms_tried = 0;
+        item->tries = item->redirects = item->forms_tried = 0;
+        item->refused_version = 0;
     }
     /* Without memory for the next URL the task is read again from its row, which has it. */
     settle(page->s, item, url != NULL);

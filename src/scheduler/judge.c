@@ -15,10 +15,13 @@
 #include "fhir/plan.h"
 #include "fhir/refusal.h"
 #include "model/failure.h"
+#include "net/wait.h"
 #include "os/sys.h"
 
 #define NEW_CONSENT_US (10 * CW_MINUTE_US) /* how long a portal may take to let a consent through to its Patient */
-#define RESET_SECONDS_MAX 86400u          /* over that a reset header is a point in time, not a span */
+#define SUSPECT_US CW_HOUR_US              /* a connection all of whose requests are refused, also with a new token, rests so long */
+#define DOUBT_AGAIN_US (5 * CW_MINUTE_US)  /* a token that was new so long ago may have ended before its time */
+#define REFUSED_IN_ROW_MAX 4u
 
 static void judge(struct page *page, enum verdict verdict, const char *code)
 {
@@ -26,11 +29,12 @@ static void judge(struct page *page, enum verdict verdict, const char *code)
     page->code = code;
 }
 
-/* The server is in trouble, whatever was asked. */
+/* Later, by the ladder. It is the whole server's trouble where nothing came at all, or 5xx; a body that is broken or cut may be this one's. */
 static void judge_trouble(struct page *page, const char *code)
 {
+    const struct task_item *item = page->item;
     judge(page, PAGE_RETRY, code);
-    page->faulty = true;
+    page->faulty = item->response.status >= 500 || item->code == CW_E_TIMEOUT || (item->code != CW_OK && item->response.status == 0);
 }
 
 /* ---------------------------------------------------------------------------------------------- asking otherwise */
@@ -280,58 +284,102 @@ static bool lacks_scope(const struct page *page)
     return cw_span_find_span(said, CW_SPAN("insufficient_scope")) < said.len;
 }
 
-static void judge_unauthorized(struct page *page)
+/* Nothing shows that the token is good: another is got, once. If that changes nothing, all others have been asked as well, and this connection has brought nothing at all, it is
+ * the hospital's trouble and may pass; otherwise it is the type (lock held). */
+static void doubt_token(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    int64_t now_us = cw_now_us();
+    if (run->renewed_us == 0 || now_us - run->renewed_us > DOUBT_AGAIN_US) {
+        run->refused_version = item->token_version;
+        judge(page, PAGE_AGAIN, "unauthorized");
+    } else if (run->any_good || run->pull.received > 0) {
+        judge(page, PAGE_FINAL, "unauthorized");
+    } else {
+        run->rest_until_us = page->retry_us = now_us + SUSPECT_US;
+        judge(page, PAGE_RETRY, "unauthorized");
+    }
+}
+
+/* Many servers answer with 401 for what the patient may not have (Blue Button's demographics, a dozen types of others). Whether it is the token or the
+ * type, a later request with the same token shows: so a refused one is asked again after the others, and is the type's if they fared better (lock held). */
+static void weigh_refusal(struct page *page)
 {
     struct task_item *item = page->item;
+    struct run *run = item->run;
+    bool first = item->refused_version != item->token_version;
+    bool renewed = first && item->refused_version != 0 && run->any_good; /* a fresh token was refused as well */
+    uint64_t since = first ? item->asked_as : item->refused_as;
+    if (item->token_version != run->token_version) {
+        judge(page, PAGE_AGAIN, "unauthorized"); /* that one is gone already */
+    } else if (run->good_asked > since || renewed) {
+        judge(page, PAGE_FINAL, "unauthorized");
+    } else if (first && (++run->refused_in_row < REFUSED_IN_ROW_MAX || run->renewed_us != 0)) {
+        judge(page, PAGE_AGAIN, "unauthorized");
+    } else {
+        doubt_token(page);
+    }
+    item->refused_version = item->token_version;
+    item->refused_as = since;
+}
+
+static void judge_unauthorized(struct page *page)
+{
     if (lacks_scope(page)) {
         judge(page, PAGE_FINAL, "no_access");
         return;
     }
-    if (item->refusals++ > 0) {
-        /* A fresh token was refused as well: it is this type, not the token (Blue Button's withheld demographics). */
-        judge(page, PAGE_FINAL, "unauthorized");
-        return;
-    }
     pthread_mutex_lock(&page->s->lock);
-    if (item->token_version == item->run->token_version) {
-        item->run->refused_version = item->token_version;
+    weigh_refusal(page);
+    pthread_mutex_unlock(&page->s->lock);
+}
+
+/* What was asked has come: the token is good. */
+static void note_good(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    pthread_mutex_lock(&page->s->lock);
+    run->any_good = true;
+    if (item->token_version == run->token_version) {
+        run->refused_in_row = 0;
+        run->good_asked = item->asked_as > run->good_asked ? item->asked_as : run->good_asked;
     }
     pthread_mutex_unlock(&page->s->lock);
-    judge(page, PAGE_AGAIN, "unauthorized");
 }
 
 /* ---------------------------------------------------------------------------------------------- by status */
 
-/* When a server that counts requests takes the next one: Retry-After, a reset header (VA), or the next full minute (eCW says nothing and
- * refuses for the rest of it). */
-static int64_t reset_us(const struct cw_http_response *response, int64_t now_us)
+/* "Later": until when the server said, else to the next full minute where it counts requests (eCW says nothing and refuses for the rest of it). One that
+ * counts is well. What it counts by is the tenant; a 503 is of the whole host. */
+static void judge_throttled(struct page *page, const char *code, bool whole_host)
 {
-    static const char *const names[] = { "x-ratelimit-reset", "RateLimit-Reset" };
-    if (response->retry_after_s >= 0) {
-        return now_us + response->retry_after_s * CW_SECOND_US;
-    }
-    for (size_t i = 0; i < CW_ARRAY_LEN(names); i++) {
-        uint64_t seconds;
-        struct cw_span value = cw_span_trim(cw_http_header_get(response, names[i]));
-        if (value.len == 0 || !cw_span_u64(value, INT64_MAX / CW_SECOND_US, &seconds)) {
-            continue;
-        }
-        int64_t at_us = seconds <= RESET_SECONDS_MAX ? now_us + (int64_t)seconds * CW_SECOND_US : (int64_t)seconds * CW_SECOND_US;
-        return at_us > now_us + CW_DAY_US ? now_us + CW_DAY_US : at_us;
-    }
-    return (now_us / CW_MINUTE_US + 1) * CW_MINUTE_US;
+    int64_t now_us = cw_now_us();
+    long wait_s = cw_http_wait_s(&page->item->response, now_us);
+    judge(page, PAGE_RETRY, code);
+    page->throttled = true;
+    page->retry_us = wait_s >= 0 ? now_us + wait_s * CW_SECOND_US : (now_us / CW_MINUTE_US + 1) * CW_MINUTE_US;
+    *(whole_host ? &page->quiet_us : &page->tenant_quiet_us) = page->retry_us;
 }
 
 static void judge_busy(struct page *page, long status)
 {
-    const struct cw_http_response *response = &page->item->response;
-    judge_trouble(page, status == 429 ? "rate_limited" : "server_error");
+    bool told = cw_http_wait_s(&page->item->response, cw_now_us()) >= 0;
     if (status == 429) {
-        page->faulty = false; /* it counts, so it is well */
-        page->retry_us = page->tenant_quiet_us = reset_us(response, cw_now_us());
-    } else if (response->retry_after_s >= 0) {
-        page->retry_us = page->quiet_us = reset_us(response, cw_now_us());
+        judge_throttled(page, "rate_limited", false);
+    } else if (status == 503 && told) {
+        judge_throttled(page, "server_error", true);
+    } else {
+        judge_trouble(page, "server_error");
     }
+}
+
+/* Some servers count requests and say so with another status. */
+static bool is_throttle(const struct page *page)
+{
+    return (page->item->response.status == 403 || page->item->response.status == 400) &&
+           cw_http_wait_s(&page->item->response, cw_now_us()) > 0;
 }
 
 static void judge_gone(struct page *page)
@@ -376,6 +424,8 @@ static void judge_status(struct page *page)
         judge_redirect(page);
     } else if (judge_words(page)) {
         return;
+    } else if (is_throttle(page)) {
+        judge_throttled(page, "rate_limited", false);
     } else if (status == 403) {
         judge_forbidden(page);
     } else if (status == 404) {
@@ -485,5 +535,8 @@ void judge_page(struct page *page)
         judge_status(page);
     } else {
         judge_body(page);
+    }
+    if (page->verdict == PAGE_GOOD) {
+        note_good(page);
     }
 }

@@ -417,7 +417,7 @@ static enum cw_code one_time_over(const struct refreshing *r, uint32_t version, 
     return rc == CW_OK ? cw_err_set(err, CW_E_EXPIRED, "refresh", "one-time access has ended") : rc;
 }
 
-/* What is known of the token in hand. */
+/* What is known of the token in hand. Where nothing can renew it, a refusal ends nothing: a 401 may be the type's, and time tells of the token. */
 struct sight {
     bool renewable;
     bool over;               /* no request would succeed with it */
@@ -429,7 +429,8 @@ static struct sight sight_of(const struct refreshing *r, const struct cw_grant *
     int64_t now_us = cw_now_us();
     bool refused = r->wish->refused_version == grant->version;
     bool aging = r->wish->aging_version == grant->version;
-    struct sight sight = { .renewable = grant->refresh.len > 0 || grant->dynamic, .over = refused || now_us >= grant->expires_us };
+    struct sight sight = { .renewable = grant->refresh.len > 0 || grant->dynamic };
+    sight.over = (refused && sight.renewable) || now_us >= grant->expires_us;
     sight.due = refused || aging || cw_token_is_due(grant->obtained_us, grant->expires_us, now_us);
     return sight;
 }
@@ -483,7 +484,12 @@ static enum cw_code look(struct refreshing *r, struct cw_grant *ret_grant, int64
         *ret_again_us = rc == CW_E_STATE ? cw_now_us() : 0;
         return rc;
     }
-    rc = refresh_locked(r, grant.version, err);
+    if (r->wish->held_until_us > cw_now_us()) {
+        r->wish->retry_us = r->wish->held_until_us;
+        rc = cw_err_set(err, CW_E_LIMITED, "refresh", "the host wants quiet");
+    } else {
+        rc = refresh_locked(r, grant.version, err);
+    }
     *ret_again_us = look_again_us(r, rc, &sight);
     bool gone = rc == CW_E_AUTH || rc == CW_E_STATE || rc == CW_E_NOT_FOUND;
     if (rc != CW_OK && !gone && !sight.over && *ret_again_us == 0 && r->wish->aging_version == 0) {

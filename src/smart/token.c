@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "model/refresh.h"
+#include "net/wait.h"
 #include "os/sys.h"
 #include "smart/token_int.h"
 #include "smart/trace.h"
@@ -154,7 +155,7 @@ enum cw_token_outcome cw_token_ask(struct cw_http *http, const struct cw_smart_c
     enum cw_token_outcome outcome;
     if (rc == CW_OK) {
         outcome = cw_smart_token_parse(response.status, cw_str_span(&response.body), sent_us, grant);
-        grant->retry_after_s = response.retry_after_s;
+        grant->retry_after_s = outcome == CW_TOKEN_OK ? -1 : cw_http_wait_s(&response, cw_now_us());
     } else {
         outcome = without_answer(rc, response.request_sent);
     }
