@@ -41,12 +41,15 @@ dev_bench() {
         printf '  %-10s %8s KiB\n' "$kind" "$(awk '/^VmHWM/ {print $2}' "/proc/$(cat "$RUN/$kind.pid")/status")"
     done
     rm -rf "$BENCH"
-    step "the pull, beside libcurl + slice + zstd + AES-GCM + bulk insert"
-    make -C "$BUILD" -s yard_pull search_bench callback_bench yard_sql
+    step "the search"
+    make -C "$BUILD" -s yard_pull search_bench callback_bench yard_sql fast_host
     mkdir -p "$STATE/bench"
     "$ROOT/tests/node-modules.sh" "$STATE/bench"
     env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
         node "$STATE/bench/node/tests/bench/run.mjs" </dev/null
+    step "the pull, beside libcurl + slice + zstd + AES-GCM + bulk insert"
+    env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
+        node "$STATE/bench/node/tests/bench/pull.mjs" </dev/null
     step "the callback, over the portal's own time"
     env -u CHARTWAY_PORT ROOT="$ROOT" CHARTWAY_TEST_DIR="$STATE/bench" CHARTWAY_BUILD="$BUILD" \
         node "$STATE/bench/node/tests/bench/callback.mjs" </dev/null

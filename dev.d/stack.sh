@@ -93,6 +93,7 @@ enabled = true
 operator_token_file = $ETC/sandbox-operator.token
 other_origin = $OTHER_ORIGIN
 ${CHARTWAY_SANDBOX_DATA:+data = $CHARTWAY_SANDBOX_DATA}
+${CHARTWAY_SANDBOX_RECORDINGS:+recordings = $CHARTWAY_SANDBOX_RECORDINGS}
 END
     write_file "$ETC/nginx.conf" <<END
 $user_line

@@ -86,6 +86,12 @@ cw_handler_fn cw_api_patient_replace;
 cw_handler_fn cw_api_patient_delete;
 cw_handler_fn cw_api_connection_disconnect;
 cw_handler_fn cw_api_records;
+cw_handler_fn cw_api_pull_list;
+cw_handler_fn cw_api_pull_start;
+cw_handler_fn cw_api_pull_get;
+cw_handler_fn cw_api_pull_receipt;
+cw_handler_fn cw_api_document_list;
+cw_handler_fn cw_api_document_get;
 cw_handler_fn cw_api_source_get;
 cw_handler_fn cw_api_source_list;
 

@@ -31,6 +31,7 @@ static const struct cw_input records_query[] = {
     { .name = "ending_before", .kind = CW_IN_TEXT, .max = 64 },
     END,
 };
+static const struct cw_input page_query[] = { LIMIT, AFTER, END };
 static const struct cw_input source_list_query[] = {
     LIMIT,
     AFTER,
@@ -69,6 +70,19 @@ const struct cw_route cw_api_routes[] = {
     { .name = "records.list", .method = CW_GET, .path = "/patients/{id}/records", .handler = cw_api_records,
       .query = records_query, .flags = CW_SCOPE_RECORDS_READ | CW_API_MODEL_AUDITS,
       .doc = "A patient's stored resources." },
+    { .name = "pull.list", .method = CW_GET, .path = "/patients/{id}/pulls", .handler = cw_api_pull_list,
+      .query = page_query, .flags = CW_SCOPE_RECORDS_READ, .doc = "A patient's pulls, newest first." },
+    { .name = "pull.start", .method = CW_POST, .path = "/patients/{id}/pulls", .handler = cw_api_pull_start,
+      .body = CW_BODY_JSON, .flags = CW_SCOPE_PATIENTS_WRITE | CW_API_MODEL_AUDITS, .doc = "Fetch a patient's records now." },
+    { .name = "pull.get", .method = CW_GET, .path = "/patients/{id}/pulls/{pull_id}", .handler = cw_api_pull_get,
+      .flags = CW_SCOPE_RECORDS_READ, .doc = "One pull: how far it is, by type, and its plan." },
+    { .name = "pull.receipt", .method = CW_GET, .path = "/patients/{id}/pulls/{pull_id}/receipt",
+      .handler = cw_api_pull_receipt, .flags = CW_SCOPE_RECORDS_READ, .doc = "The signed receipt of a pull that has ended." },
+    { .name = "document.list", .method = CW_GET, .path = "/patients/{id}/documents", .handler = cw_api_document_list,
+      .query = page_query, .flags = CW_SCOPE_RECORDS_READ, .doc = "A patient's stored documents, newest first." },
+    { .name = "document.get", .method = CW_GET, .path = "/patients/{id}/documents/{document_id}",
+      .handler = cw_api_document_get, .flags = CW_SCOPE_RECORDS_READ | CW_API_MODEL_AUDITS,
+      .doc = "The bytes of one stored document." },
     { .name = "source.list", .method = CW_GET, .path = "/connections", .handler = cw_api_source_list,
       .query = source_list_query, .flags = CW_SCOPE_CONNECTIONS_READ, .doc = "Search the catalogue." },
     { .name = "source.get", .method = CW_GET, .path = "/connections/{id}", .handler = cw_api_source_get,

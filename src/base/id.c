@@ -27,6 +27,15 @@ struct cw_ulid cw_ulid_make(int64_t time_us, const uint8_t random[10])
     return id;
 }
 
+int64_t cw_ulid_time_us(struct cw_ulid id)
+{
+    uint64_t ms = 0;
+    for (size_t i = 0; i < 6; i++) {
+        ms = ms << 8 | id.bytes[i];
+    }
+    return (int64_t)ms * 1000;
+}
+
 void cw_id_emit(const char *prefix, struct cw_ulid id, char out[CW_ID_TEXT_MAX])
 {
     size_t len = strlen(prefix);

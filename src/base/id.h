@@ -31,6 +31,7 @@ struct cw_ulid {
 #define CW_PREFIX_REGISTRATION "reg_"
 #define CW_PREFIX_ATTEMPT "att_"
 #define CW_PREFIX_PULL "pull_"
+#define CW_PREFIX_DOCUMENT "doc_"
 #define CW_PREFIX_FACT "fact_"
 #define CW_PREFIX_EVENT "evt_"
 #define CW_PREFIX_WEBHOOK "wh_"
@@ -46,6 +47,7 @@ struct cw_endpoint_id { struct cw_ulid ulid; };
 struct cw_registration_id { struct cw_ulid ulid; };
 struct cw_pull_id { struct cw_ulid ulid; };
 struct cw_task_id { struct cw_ulid ulid; };
+struct cw_document_id { struct cw_ulid ulid; };
 struct cw_record_id { struct cw_ulid ulid; };
 struct cw_event_id { struct cw_ulid ulid; };
 struct cw_job_id { struct cw_ulid ulid; };
@@ -55,6 +57,8 @@ bool cw_ulid_eq(struct cw_ulid a, struct cw_ulid b) CW_PURE;
 bool cw_ulid_is_zero(struct cw_ulid a) CW_PURE;
 /* Puts time (microseconds UTC) and 10 random bytes together. Randomness comes from os/random. */
 struct cw_ulid cw_ulid_make(int64_t time_us, const uint8_t random[10]) CW_NONNULL(2);
+/* The time in it, to the millisecond. */
+int64_t cw_ulid_time_us(struct cw_ulid id) CW_PURE;
 /* Writes prefix + 26 characters + NUL. `prefix` is one of CW_PREFIX_…. */
 void cw_id_emit(const char *prefix, struct cw_ulid id, char out[CW_ID_TEXT_MAX]) CW_NONNULL(1, 3);
 /* Strict: the exact prefix, 26 upper-case Crockford characters, first at most '7'. */

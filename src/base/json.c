@@ -5,7 +5,22 @@
  */
 #include "base/json.h"
 
+#include <malloc.h>
+#include <stdlib.h>
+
 #include "base/attr.h"
+#include "base/secret.h"
+
+static void free_wiped(void *block)
+{
+    cw_wipe(block, malloc_usable_size(block));
+    free(block);
+}
+
+void cw_json_wipe_freed(void)
+{
+    json_set_alloc_funcs(malloc, free_wiped);
+}
 
 /* True when no bracket stands deeper than `most`. Text that is not JSON may pass; jansson then refuses it. */
 static bool is_shallow(struct cw_span text, unsigned most)

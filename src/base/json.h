@@ -17,6 +17,9 @@
 #include "base/span.h"
 #include "base/str.h"
 
+/* From now on jansson wipes what it frees: its trees hold the tokens of token answers. Once, before anything is parsed; cw_process_harden does it. */
+void cw_json_wipe_freed(void);
+
 /* Parses `text`, which must be an object (or, with CW_JSON_ARRAY_TOO, an array). On success the caller owns *ret_root
  * (json_decref, or CW_AUTO_JSON). CW_E_TOO_BIG over max_bytes or deeper than max_depth, CW_E_SYNTAX, CW_E_OOM. */
 enum cw_json_flags { CW_JSON_ARRAY_TOO = 1u << 0, CW_JSON_DUPLICATES_TOO = 1u << 1 };

@@ -49,6 +49,7 @@
 #define CW_HTTP_RATIO_MAX 400u                 /* unpacked to packed; pages of hospitals stay under 60, deflate can do 1,032 */
 #define CW_REDIRECTS_MAX 3
 #define CW_PAGES_MAX 2000u                     /* pages of one search */
+#define CW_SEARCH_ENTRIES_MAX 500000u          /* records of one search, over all its pages */
 #define CW_ERROR_TEXT_MAX 500u                 /* error_description, kept encrypted for the operator */
 
 /* --- our own files --- */

@@ -10,6 +10,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/limits.h"
 #include "base/time.h"
@@ -24,6 +25,8 @@
 #include "smart/token.h"
 #include "smart/trace.h"
 
+#define STORE_PATIENCE_US (10 * CW_SECOND_US)
+#define STORE_PAUSE_MS 250
 #define MISSING_MAX 1024u /* its column; a list that does not fit is left out, the scopes themselves are kept */
 
 /* What one run carries from step to step. */
@@ -163,7 +166,8 @@ static void end_failed(struct run *run, const char *failure, struct cw_span word
     if (rc == CW_E_NOT_FOUND) {
         keep_tokens(run);
     }
-    ret->end = rc == CW_OK ? CW_CALLBACK_FAILED : CW_CALLBACK_FAULT;
+    /* CW_E_STATE: another request has the attempt, and will end it. */
+    ret->end = rc == CW_OK ? CW_CALLBACK_FAILED : rc == CW_E_STATE ? CW_CALLBACK_NO_STATE : CW_CALLBACK_FAULT;
     ret->failure = failure;
 }
 
@@ -269,7 +273,9 @@ static void judge_client(struct run *run, enum cw_token_outcome outcome)
     struct cw_err err = { .code = CW_OK };
     bool edge = false;
     enum cw_code rc = CW_OK;
-    if (outcome == CW_TOKEN_INVALID_CLIENT) {
+    /* A client that many hospitals know may be unknown to one of them: that is for the refreshes of its own patients to find. */
+    bool one_place = !cw_ulid_is_zero(registration->source.ulid) || registration->host_count == 1;
+    if (outcome == CW_TOKEN_INVALID_CLIENT && one_place) {
         rc = cw_breaker_open(&run->app->model, registration->id, false, &edge, &err);
     } else if (outcome == CW_TOKEN_OK && registration->rejected_us != 0) {
         rc = cw_breaker_close(&run->app->model, registration->id, &edge, &err);
@@ -319,6 +325,23 @@ static struct cw_callback_case case_of(struct run *run)
                                       .identity = &run->identity, .grant = &run->grant };
 }
 
+/* The code is spent and the tokens are in our hand alone: a database that goes away for a moment, or takes the answer to our commit with it, is asked again. */
+static enum cw_code connect(struct run *run, const struct cw_attempt_success *success)
+{
+    struct cw_connection_id connection;
+    int64_t until_us = cw_monotonic_us() + STORE_PATIENCE_US;
+    struct timespec pause = { .tv_nsec = STORE_PAUSE_MS * 1000000 };
+    for (;;) {
+        enum cw_code rc = cw_attempt_connect(&run->app->model, &run->actor, success, &connection, run->err);
+        bool passing = rc == CW_E_UNAVAILABLE || rc == CW_E_RETRY || rc == CW_E_TIMEOUT;
+        if (!passing || cw_monotonic_us() >= until_us) {
+            return rc;
+        }
+        cw_log(CW_LOG_WARNING, "callback.store_again", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(run->err));
+        (void)nanosleep(&pause, NULL);
+    }
+}
+
 static enum cw_code store(struct run *run, int64_t obtained_us)
 {
     size_t type_count;
@@ -345,8 +368,7 @@ static enum cw_code store(struct run *run, int64_t obtained_us)
         .ends_fixed = run->grant.ends_fixed,
         .keep_us = run->identity.client.profile->keep_alive_days * CW_DAY_US,
     };
-    struct cw_connection_id connection;
-    return cw_attempt_connect(&run->app->model, &run->actor, &success, &connection, run->err);
+    return connect(run, &success);
 }
 
 static void go(struct run *run, struct cw_callback_outcome *ret)
@@ -377,6 +399,11 @@ static void go(struct run *run, struct cw_callback_outcome *ret)
         }
         cw_log(CW_LOG_INFO, "callback.connected", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id));
         ret->end = CW_CALLBACK_CONNECTED;
+        return;
+    }
+    if (rc == CW_E_UNAVAILABLE) { /* it may have happened: tokens of a connection that stands must live */
+        cw_log(CW_LOG_ERR, "callback.store_unknown", CW_ID("attempt", CW_PREFIX_ATTEMPT, run->attempt.id), CW_ERR(run->err));
+        ret->end = CW_CALLBACK_FAULT;
         return;
     }
     cw_callback_give_back(&this, &run->left);

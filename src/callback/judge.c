@@ -181,8 +181,28 @@ static bool revoke(const struct cw_callback_case *c, const struct cw_secret *tok
     return true;
 }
 
+/* Where one token stands for all, tokens that nobody will use are not given back over a connection that works. */
+static bool would_end_another(const struct cw_callback_case *c)
+{
+    const struct cw_connection like = { .patient = c->attempt->patient, .endpoint = c->attempt->endpoint,
+                                        .registration = c->attempt->registration };
+    struct cw_err err = { .code = CW_OK };
+    bool lives = false;
+    if (!c->identity->client.profile->revoke_ends_all) {
+        return false;
+    }
+    enum cw_code rc = cw_connection_lives(&c->app->model, &like, &lives, &err);
+    if (rc != CW_OK) {
+        cw_log(CW_LOG_WARNING, "callback.revoke", CW_ID("attempt", CW_PREFIX_ATTEMPT, c->attempt->id), CW_ERR(&err));
+    }
+    return lives || rc != CW_OK;
+}
+
 void cw_callback_give_back(const struct cw_callback_case *c, struct cw_callback_left *ret_left)
 {
+    if (would_end_another(c)) {
+        return;
+    }
     ret_left->refresh = revoke(c, &c->grant->refresh_token, CW_REVOKE_REFRESH_TOKEN);
     /* A browser waits: a server that just failed is not asked a second time. */
     ret_left->access = ret_left->refresh || revoke(c, &c->grant->access_token, CW_REVOKE_ACCESS_TOKEN);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 #include "model/patient.h"
-#include "model/pull.h"
+#include "model/pull_progress.h"
 #include "model/pull_schedule.h"
 
 #define PULLS_MAX 20u
@@ -17,90 +17,39 @@
 
 /* ---------------------------------------------------------------------------------------------- tasks, added up by type */
 
-enum tally_at { TASKS, WAITING, DONE, FAILED, SKIPPED, PAGES, RECEIVED, STORED, UNCHANGED, TALLY__COUNT };
-
 static const struct ctl_column tally_columns[] = {
-    { "type", CTL_TEXT },    { "tasks", CTL_INT },    { "waiting", CTL_INT }, { "done", CTL_INT },      { "failed", CTL_INT },
-    { "skipped", CTL_INT },  { "pages", CTL_INT },    { "received", CTL_INT }, { "stored", CTL_INT },
-    { "unchanged", CTL_INT },
+    { "type", CTL_TEXT },    { "tasks", CTL_INT },    { "waiting", CTL_INT },  { "done", CTL_INT },  { "failed", CTL_INT },
+    { "skipped", CTL_INT },  { "requests", CTL_INT }, { "pages", CTL_INT },    { "expected", CTL_INT }, { "received", CTL_INT },
+    { "stored", CTL_INT },   { "unchanged", CTL_INT },
 };
 #define TALLY_WIDTH CW_ARRAY_LEN(tally_columns)
 
-struct tally {
-    struct cw_span type;
-    int64_t n[TALLY__COUNT];
-};
-
-static struct tally *tally_of(struct tally *tallies, size_t *count, struct cw_span type)
-{
-    for (size_t i = 0; i < *count; i++) {
-        if (cw_span_eq(tallies[i].type, type)) {
-            return &tallies[i];
-        }
-    }
-    tallies[*count].type = type;
-    return &tallies[(*count)++];
-}
-
 /* In the order in which the types are asked for. */
-static enum cw_code add_up(struct ctl *ctl, struct cw_pull_id id, struct tally **ret, size_t *ret_count, struct cw_err *err)
+static enum cw_code tally_table(struct ctl *ctl, const struct cw_progress *progress, struct ctl_table *ret, struct cw_err *err)
 {
-    static const enum tally_at by_status[] = { [CW_TASK_WAITING] = WAITING, [CW_TASK_DONE] = DONE,
-                                               [CW_TASK_FAILED] = FAILED, [CW_TASK_SKIPPED] = SKIPPED };
-    struct cw_task *tasks = NULL;
-    size_t task_count = 0, count = 0;
-    enum cw_code rc = cw_pull_tasks(&ctl->model, id, ctl->arena, &tasks, &task_count, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    struct tally *tallies = cw_arena_array(ctl->arena, task_count, sizeof *tallies);
-    if (tallies == NULL && task_count != 0) {
-        return cw_err_set(err, CW_E_TOO_BIG, "pull", "too many tasks");
-    }
-    for (size_t i = 0; i < task_count; i++) {
-        const struct cw_task *task = &tasks[i];
-        struct tally *tally = tally_of(tallies, &count, task->resource_type);
-        tally->n[TASKS]++;
-        tally->n[by_status[task->status]]++;
-        tally->n[PAGES] += task->pages;
-        tally->n[RECEIVED] += task->received;
-        tally->n[STORED] += task->stored;
-        tally->n[UNCHANGED] += task->unchanged;
-    }
-    *ret = tallies;
-    *ret_count = count;
-    return CW_OK;
-}
-
-static enum cw_code tally_table(struct ctl *ctl, struct cw_pull_id id, struct ctl_table *ret, struct cw_err *err)
-{
-    struct tally *tallies = NULL;
-    size_t count = 0;
-    enum cw_code rc = add_up(ctl, id, &tallies, &count, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    struct ctl_cell *cells = ctl_cells(ctl, count, TALLY_WIDTH, err);
+    struct ctl_cell *cells = ctl_cells(ctl, progress->type_count, TALLY_WIDTH, err);
     if (cells == NULL) {
         return CW_E_TOO_BIG;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct ctl_cell *row = cells + i * TALLY_WIDTH;
-        row[0] = CTL_T(tallies[i].type);
-        for (size_t n = 0; n < TALLY__COUNT; n++) {
-            row[n + 1] = CTL_N(tallies[i].n[n]);
-        }
+    for (size_t i = 0; i < progress->type_count; i++) {
+        const struct cw_progress_type *t = &progress->types[i];
+        const struct ctl_cell row[] = {
+            CTL_T(t->type),    CTL_N(t->tasks),    CTL_N(t->waiting), CTL_N(t->done),           CTL_N(t->failed),
+            CTL_N(t->skipped), CTL_N(t->requests), CTL_N(t->pages),   CTL_N(t->pages_expected), CTL_N(t->received),
+            CTL_N(t->stored),  CTL_N(t->unchanged),
+        };
+        memcpy(cells + i * TALLY_WIDTH, row, sizeof row);
     }
-    *ret = (struct ctl_table){ tally_columns, TALLY_WIDTH, cells, count };
+    *ret = (struct ctl_table){ tally_columns, TALLY_WIDTH, cells, progress->type_count };
     return CW_OK;
 }
 
-static enum cw_code tally_json(struct ctl *ctl, struct cw_pull_id id, struct cw_span *ret, struct cw_err *err)
+static enum cw_code tally_json(struct ctl *ctl, const struct cw_progress *progress, struct cw_span *ret, struct cw_err *err)
 {
     struct ctl_table table;
     CW_AUTO_STR text;
     cw_str_init(&text, TYPES_JSON_MAX);
-    enum cw_code rc = tally_table(ctl, id, &table, err);
+    enum cw_code rc = tally_table(ctl, progress, &table, err);
     if (rc != CW_OK) {
         return rc;
     }
@@ -114,21 +63,27 @@ static enum cw_code tally_json(struct ctl *ctl, struct cw_pull_id id, struct cw_
 /* The last one is for JSON alone. */
 static const struct ctl_column pull_columns[] = {
     { "id", CTL_TEXT },       { "connection_id", CTL_TEXT }, { "mode", CTL_TEXT },       { "status", CTL_TEXT },     { "failure_code", CTL_TEXT },
-    { "requests", CTL_INT },  { "received", CTL_INT },       { "stored", CTL_INT },      { "created", CTL_INT },
-    { "changed", CTL_INT },   { "unchanged", CTL_INT }, { "vanished", CTL_INT },       { "vanish_suspected", CTL_INT },
-    { "errors", CTL_INT },    { "created_at", CTL_TIME },    { "started_at", CTL_TIME }, { "ended_at", CTL_TIME },
-    { "types", CTL_RAW },
+    { "percent", CTL_INT },   { "requests", CTL_INT },       { "received", CTL_INT },    { "stored", CTL_INT },
+    { "created", CTL_INT },   { "changed", CTL_INT },        { "unchanged", CTL_INT },   { "vanished", CTL_INT },
+    { "vanish_suspected", CTL_INT }, { "errors", CTL_INT },  { "created_at", CTL_TIME }, { "started_at", CTL_TIME },
+    { "eta_at", CTL_TIME },   { "ended_at", CTL_TIME },      { "types", CTL_RAW },
 };
 
 static enum cw_code pull_row(struct ctl *ctl, const struct cw_pull *pull, size_t width, struct ctl_cell *row,
                              struct cw_err *err)
 {
+    struct cw_progress progress;
+    enum cw_code rc = cw_pull_progress(&ctl->model, pull, ctl->arena, &progress, err);
+    if (rc != CW_OK) {
+        return rc;
+    }
     const struct ctl_cell cells[] = {
         CTL_T(ctl_id(ctl, CW_PREFIX_PULL, pull->id.ulid)),
         CTL_T(ctl_id(ctl, CW_PREFIX_CONNECTION, pull->connection.ulid)),
         CTL_T(cw_span_cstr(cw_pull_mode_name(pull->mode))),
         CTL_T(cw_span_cstr(cw_pull_status_name(pull->status))),
         CTL_T(pull->failure_code),
+        CTL_N(progress.percent),
         CTL_N(pull->requests),
         CTL_N(pull->received),
         CTL_N(pull->stored),
@@ -140,10 +95,11 @@ static enum cw_code pull_row(struct ctl *ctl, const struct cw_pull *pull, size_t
         CTL_N(pull->errors),
         CTL_N(pull->created_us),
         CTL_N(pull->started_us),
+        CTL_N(progress.eta_us),
         CTL_N(pull->ended_us),
     };
     memcpy(row, cells, sizeof cells);
-    return width > CW_ARRAY_LEN(cells) ? tally_json(ctl, pull->id, &row[width - 1].text, err) : CW_OK;
+    return width > CW_ARRAY_LEN(cells) ? tally_json(ctl, &progress, &row[width - 1].text, err) : CW_OK;
 }
 
 static enum cw_code print_pulls(struct ctl *ctl, const struct cw_pull *pulls, size_t count, struct cw_err *err)
@@ -259,11 +215,15 @@ static enum cw_code print_all(struct ctl *ctl, struct cw_patient_row patient, co
                               struct cw_err *err)
 {
     struct ctl_table types;
+    struct cw_progress progress;
     enum cw_code rc = print_pulls(ctl, pulls, count, err);
     if (rc != CW_OK || count == 0) {
         return rc;
     }
-    rc = tally_table(ctl, pulls[0].id, &types, err);
+    rc = cw_pull_progress(&ctl->model, &pulls[0], ctl->arena, &progress, err);
+    if (rc == CW_OK) {
+        rc = tally_table(ctl, &progress, &types, err);
+    }
     if (rc == CW_OK && types.count != 0) {
         (void)putchar('\n');
         rc = ctl_table_print(ctl, &types, err);

@@ -10,6 +10,7 @@
 
 #include <errmsg.h>
 #include <mysqld_error.h>
+#include <poll.h>
 #include <time.h>
 
 #include "base/limits.h"
@@ -340,12 +341,18 @@ static enum cw_code open_patiently(struct cw_db *db, int64_t deadline_us, struct
     return rc;
 }
 
+/* Something lies on the socket of a connection that asked nothing: the server's good-bye, or the end. */
+static bool has_word(const struct cw_db *db)
+{
+    struct pollfd socket = { .fd = mysql_get_socket(db->mysql), .events = POLLIN };
+    return poll(&socket, 1, 0) != 0;
+}
+
+/* A round trip only where there is reason to doubt: a server that was started anew a moment ago must cost nobody a request. */
 static bool still_works(struct cw_db *db, unsigned era)
 {
-    if (db->era == era && cw_monotonic_us() - db->idle_since_us < CW_DB_IDLE_CHECK_US) {
-        return true;
-    }
-    return mysql_ping(db->mysql) == 0;
+    bool doubt = db->era != era || cw_monotonic_us() - db->idle_since_us >= CW_DB_IDLE_CHECK_US || has_word(db);
+    return !doubt || mysql_ping(db->mysql) == 0;
 }
 
 enum cw_code cw_db_get(struct cw_db_pool *pool, unsigned wait_ms, struct cw_db **ret_db, struct cw_err *err)

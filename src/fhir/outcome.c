@@ -81,6 +81,22 @@ static bool read_details(struct reader *r, struct cw_outcome_issue *issue)
     return r->scan.code == CW_OK;
 }
 
+/* The first text of an array. */
+static bool first_text(struct reader *r, struct cw_span *text)
+{
+    enum cw_token token = cw_scan_next(&r->scan);
+    if (token != CW_T_ARRAY) {
+        return cw_scan_skip(&r->scan, token, NULL);
+    }
+    while ((token = cw_scan_next(&r->scan)) != CW_T_CLOSE) {
+        bool take = token == CW_T_STRING && text->ptr == NULL;
+        if (!(take ? cw_scan_text(&r->scan, r->arena, text) : cw_scan_skip(&r->scan, token, NULL))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool read_issue(struct reader *r, struct cw_outcome_issue *unused)
 {
     (void)unused;
@@ -95,6 +111,8 @@ static bool read_issue(struct reader *r, struct cw_outcome_issue *unused)
             good = read_details(r, &issue);
         } else if (cw_scan_is(&r->scan, CW_SPAN("diagnostics"))) {
             good = text_value(r, &issue.diagnostics);
+        } else if (cw_scan_is(&r->scan, CW_SPAN("expression")) || cw_scan_is(&r->scan, CW_SPAN("location"))) {
+            good = first_text(r, &issue.expression);
         } else {
             good = cw_scan_skip_value(&r->scan, NULL);
         }

@@ -15,6 +15,8 @@
 #include "smart/scope.h"
 
 #define WHERE "plan"
+#define CW_PARAMETER_MAX 64u
+#define COUNT_UNTOLD 10u /* asked for where a server's own page is too big */
 
 struct maker {
     const struct cw_plan_input *input;
@@ -66,6 +68,18 @@ static struct grant grant_of(struct cw_span granted, struct cw_span type)
     return grant;
 }
 
+bool cw_plan_may_read(struct cw_span granted, struct cw_span type)
+{
+    struct cw_span word;
+    while (cw_span_word(&granted, &word)) {
+        struct cw_scope scope;
+        if (cw_scope_parse(word, &scope) && concerns(&scope, type) && (scope.permissions & CW_PERM_READ) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* --- what is offered --- */
 
 static const struct cw_capability_type *offered_type(const struct maker *m, struct cw_span type)
@@ -111,12 +125,16 @@ static char *whole_query(const struct maker *m, const struct candidate *c)
 {
     const struct cw_capability_type *type = offered_type(m, cw_span_cstr(c->type));
     bool include = (c->flags & ROW_MEDICATION) != 0 && type != NULL && cw_capability_includes(type, "MedicationRequest:medication");
+    bool claims = type != NULL && strcmp(c->type, "ExplanationOfBenefit") == 0 && cw_capability_includes(type, "ExplanationOfBenefit:*");
     bool revinclude = m->revinclude && type != NULL && cw_capability_revincludes(type, "Provenance:target");
     struct cw_str query;
     cw_str_init(&query, CW_URL_MAX);
     cw_str_add_cstr(&query, c->query);
     if (include) {
         cw_str_addf(&query, "%s_include=MedicationRequest:medication", query.len > 0 ? "&" : "");
+    }
+    if (claims) { /* CARIN Blue Button: payer, provider and coverage come along */
+        cw_str_addf(&query, "%s_include=ExplanationOfBenefit:*", query.len > 0 ? "&" : "");
     }
     if (revinclude) {
         cw_str_addf(&query, "%s_revinclude=Provenance:target", query.len > 0 ? "&" : "");
@@ -501,31 +519,65 @@ static bool without(struct cw_span query, const char *const *names, struct cw_st
     return dropped;
 }
 
-bool cw_plan_relax(struct cw_span url, struct cw_str *out)
+/* Appends `url` without the parameters named; false, with nothing appended, when it has none of them. */
+static bool dropped(struct cw_span url, const char *const *names, struct cw_str *out)
 {
-    static const char *const includes[] = { "_include", "_revinclude", NULL };
-    static const char *const count[] = { "_count", NULL };
-    static const char *const status[] = { "status", NULL };
-    static const char *const *const steps[] = { includes, count, status };
     size_t mark = cw_span_find(url, '?');
     if (mark == url.len) {
         return false;
     }
-    for (size_t i = 0; i < CW_ARRAY_LEN(steps); i++) {
-        struct cw_str relaxed;
-        cw_str_init(&relaxed, CW_URL_MAX);
-        cw_str_add_span(&relaxed, cw_span_upto(url, mark));
-        bool dropped = without(cw_span_from(url, mark + 1), steps[i], &relaxed) && cw_str_code(&relaxed) == CW_OK;
-        dropped = dropped && cw_str_add_span(out, cw_str_span(&relaxed)) == CW_OK;
-        cw_str_release(&relaxed);
-        if (dropped) {
-            return true;
-        }
-    }
-    return false;
+    struct cw_str relaxed;
+    cw_str_init(&relaxed, CW_URL_MAX);
+    cw_str_add_span(&relaxed, cw_span_upto(url, mark));
+    bool done = without(cw_span_from(url, mark + 1), names, &relaxed) && cw_str_code(&relaxed) == CW_OK;
+    done = done && cw_str_add_span(out, cw_str_span(&relaxed)) == CW_OK;
+    cw_str_release(&relaxed);
+    return done;
 }
 
-bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
+static const char *const includes[] = { "_include", "_revinclude", NULL };
+
+bool cw_plan_relax(struct cw_span url, struct cw_str *out)
+{
+    static const char *const count[] = { "_count", NULL };
+    static const char *const status[] = { "status", NULL };
+    return dropped(url, includes, out) || dropped(url, count, out) || dropped(url, status, out);
+}
+
+bool cw_plan_drop_includes(struct cw_span url, struct cw_str *out)
+{
+    return dropped(url, includes, out);
+}
+
+bool cw_plan_drop(struct cw_span url, struct cw_span name, struct cw_str *out)
+{
+    char text[CW_PARAMETER_MAX + 1];
+    if (name.len == 0 || name.len > CW_PARAMETER_MAX) {
+        return false;
+    }
+    memcpy(text, name.ptr, name.len);
+    text[name.len] = '\0';
+    const char *const names[] = { text, NULL };
+    return dropped(url, names, out);
+}
+
+bool cw_plan_url_query(struct cw_span url, struct cw_span base, const char *type, struct cw_span *ret_param, struct cw_span *ret_query)
+{
+    size_t mark = cw_span_find(url, '?');
+    struct cw_span path = cw_span_upto(url, mark);
+    if (mark == url.len || !cw_span_starts(path, base) || path.len != base.len + 1 + strlen(type) || path.ptr[base.len] != '/' ||
+        !cw_span_ends(path, cw_span_cstr(type))) {
+        return false;
+    }
+    struct cw_span rest = cw_span_from(url, mark + 1), whose;
+    (void)cw_span_cut(&rest, '&', &whose);
+    *ret_param = cw_span_upto(whose, cw_span_find(whose, '='));
+    *ret_query = rest;
+    return true;
+}
+
+/* `url` with this _count; false when that is what it is, or it does not fit. */
+static bool with_count(struct cw_span url, uint64_t wanted, struct cw_str *out)
 {
     static const char *const count[] = { "_count", NULL };
     size_t mark = cw_span_find(url, '?');
@@ -533,11 +585,30 @@ bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
     cw_str_init(&shrunk, CW_URL_MAX);
     cw_str_add_span(&shrunk, cw_span_upto(url, mark));
     (void)without(cw_span_from(url, mark + 1), count, &shrunk);
-    cw_str_addf(&shrunk, "%c_count=1", cw_span_find(cw_str_span(&shrunk), '?') < shrunk.len ? '&' : '?');
+    cw_str_addf(&shrunk, "%c_count=%u", cw_span_find(cw_str_span(&shrunk), '?') < shrunk.len ? '&' : '?', (unsigned)wanted);
     bool changed = cw_str_code(&shrunk) == CW_OK && !cw_span_eq(cw_str_span(&shrunk), url) &&
                    cw_str_add_span(out, cw_str_span(&shrunk)) == CW_OK;
     cw_str_release(&shrunk);
     return changed;
+}
+
+bool cw_plan_shrink(struct cw_span url, struct cw_str *out)
+{
+    return with_count(url, 1, out);
+}
+
+bool cw_plan_halve(struct cw_span url, struct cw_str *out)
+{
+    uint64_t now = 2 * COUNT_UNTOLD;
+    struct cw_span query = cw_span_from(url, cw_span_find(url, '?') + 1), parameter;
+    bool more;
+    do {
+        more = cw_span_cut(&query, '&', &parameter);
+        if (cw_span_starts(parameter, CW_SPAN("_count=")) && !cw_span_u64(cw_span_from(parameter, 7), 100000, &now)) {
+            return false;
+        }
+    } while (more);
+    return now > 1 && with_count(url, now / 2, out);
 }
 
 const char *const *cw_plan_types(size_t *ret_count)

@@ -30,6 +30,7 @@ enum cw_plan_kind {
 #define CW_PLAN_SKIP_NOT_OFFERED "not_offered"     /* the CapabilityStatement does not list it, or not for searching */
 #define CW_PLAN_SKIP_NO_PATIENT "no_patient_param" /* it cannot be searched by patient */
 #define CW_PLAN_SKIP_VENDOR "vendor_profile"       /* the profile says not to ask */
+#define CW_PLAN_SKIP_TOO_LONG "url_too_long"       /* its URL would be over CW_URL_MAX */
 
 struct cw_plan_item {
     enum cw_plan_kind kind;
@@ -76,9 +77,23 @@ enum cw_code cw_plan_url(const struct cw_plan_item *item, struct cw_span base, s
  * then _count, then status. False, with nothing appended, when nothing is left to take away. */
 bool cw_plan_relax(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
 
+/* The same where it is known what was refused: without the parameter of this name, or without _include and _revinclude. */
+bool cw_plan_drop(struct cw_span url, struct cw_span name, struct cw_str *out) CW_NONNULL(3) CW_MUST_USE;
+bool cw_plan_drop_includes(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
+
+/* What a search's URL asks beside whose it is: "patient" of "{base}/Goal?patient=7&status=x" and "status=x". False for a URL that is none of the type. */
+bool cw_plan_url_query(struct cw_span url, struct cw_span base, const char *type, struct cw_span *ret_param, struct cw_span *ret_query)
+    CW_NONNULL(3, 4, 5) CW_MUST_USE;
+
+/* After a page that is too big to be taken: appends `url` with half its _count (10 where it has none). False, with nothing appended, when that was 1. */
+bool cw_plan_halve(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
+
 /* After a page that the server cannot build because one record of it is broken: appends `url` with _count=1, so that the records before it come. False,
  * with nothing appended, when that is what was asked already. */
 bool cw_plan_shrink(struct cw_span url, struct cw_str *out) CW_NONNULL(2) CW_MUST_USE;
+
+/* Does a granted scope let one resource of the type be read, be it under a filter? */
+bool cw_plan_may_read(struct cw_span granted, struct cw_span type) CW_MUST_USE;
 
 /* The types that the plan can ask for, for the scopes to request. */
 const char *const *cw_plan_types(size_t *ret_count) CW_NONNULL(1) CW_RETURNS_NONNULL;

@@ -153,6 +153,7 @@ static bool add_reference(struct walk *w, struct cw_span field)
     }
     struct cw_reference ref = cw_reference_parse(text, w->base);
     ref.field = field;
+    ref.own = w->scan.depth == 2;
     out->references[out->reference_count++] = ref;
     return true;
 }

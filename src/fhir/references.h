@@ -35,6 +35,7 @@ struct cw_reference {
     struct cw_span text;   /* as sent, escapes decoded */
     struct cw_span type;   /* LOCAL: both good by the rules of fhir/slice.h; a version (/_history/…) is dropped */
     struct cw_span id;
+    bool own;              /* the resource's own member, not one further in */
 };
 
 struct cw_attachment {

@@ -24,7 +24,7 @@ struct reader {
 static const char *const fault_names[] = {
     [CW_SLICE_GOOD] = "good",         [CW_SLICE_NO_RESOURCE] = "no_resource", [CW_SLICE_NOT_OBJECT] = "not_object",
     [CW_SLICE_NO_TYPE] = "no_type",   [CW_SLICE_BAD_TYPE] = "bad_type",       [CW_SLICE_NO_ID] = "no_id",
-    [CW_SLICE_BAD_ID] = "bad_id",     [CW_SLICE_TOO_BIG] = "too_big",
+    [CW_SLICE_BAD_ID] = "bad_id",     [CW_SLICE_TOO_BIG] = "too_big",         [CW_SLICE_AMBIGUOUS] = "ambiguous",
 };
 
 const char *cw_slice_fault_name(enum cw_slice_fault fault)
@@ -41,6 +41,18 @@ static bool once(struct cw_scan *scan, unsigned *seen, unsigned bit)
     }
     *seen |= bit;
     return true;
+}
+
+/* The same inside a resource: a second one is passed over and spoils that entry alone. *ret_first false: it was, unless the scan has failed. */
+static bool once_in(struct cw_scan *scan, struct cw_slice_entry *entry, unsigned *seen, unsigned bit, bool *ret_first)
+{
+    *ret_first = (*seen & bit) == 0;
+    *seen |= bit;
+    if (*ret_first) {
+        return true;
+    }
+    entry->fault = CW_SLICE_AMBIGUOUS;
+    return cw_scan_skip_value(scan, NULL);
 }
 
 /* The next value as text; absent (and skipped) when it is of another kind. False on a fault. */
@@ -88,15 +100,15 @@ static bool read_meta(struct reader *r, struct cw_slice_entry *entry)
     unsigned seen = 0;
     const char *begin = r->scan.token;
     while (cw_scan_member(&r->scan)) {
-        if (cw_scan_is(&r->scan, CW_SPAN("versionId"))) {
-            if (!once(&r->scan, &seen, 1) || !text_value(r, &entry->version_id)) {
-                return false;
-            }
-        } else if (cw_scan_is(&r->scan, CW_SPAN("lastUpdated"))) {
-            if (!once(&r->scan, &seen, 2) || !text_value(r, &entry->last_updated)) {
-                return false;
-            }
-        } else if (!cw_scan_skip_value(&r->scan, NULL)) {
+        bool version = cw_scan_is(&r->scan, CW_SPAN("versionId")), first = true;
+        bool good;
+        if (version || cw_scan_is(&r->scan, CW_SPAN("lastUpdated"))) {
+            good = once_in(&r->scan, entry, &seen, version ? 1 : 2, &first) &&
+                   (!first || text_value(r, version ? &entry->version_id : &entry->last_updated));
+        } else {
+            good = cw_scan_skip_value(&r->scan, NULL);
+        }
+        if (!good) {
             return false;
         }
     }
@@ -106,40 +118,55 @@ static bool read_meta(struct reader *r, struct cw_slice_entry *entry)
 
 enum { SEEN_TYPE = 1, SEEN_ID = 2, SEEN_META = 4 };
 
-/* The member just named, when it is one of those that every resource has; *ret_known false leaves its value unread. */
+static bool read_type(struct reader *r, struct cw_slice_entry *entry)
+{
+    if (!text_value(r, &entry->type)) {
+        return false;
+    }
+    if (!cw_fhir_type_good(entry->type)) {
+        entry->type = (struct cw_span){ NULL, 0 };
+        entry->fault = CW_SLICE_BAD_TYPE;
+    }
+    return true;
+}
+
+static bool read_id(struct reader *r, struct cw_slice_entry *entry)
+{
+    if (!text_value(r, &entry->id)) {
+        return false;
+    }
+    if (!cw_fhir_id_good(entry->id)) {
+        entry->id = (struct cw_span){ NULL, 0 };
+        entry->fault = entry->fault == CW_SLICE_GOOD ? CW_SLICE_BAD_ID : entry->fault;
+    }
+    return true;
+}
+
+/* The member just named, when it is one of those that every resource has; *ret_known false leaves its value unread. A Bundle with two of them is
+ * two Bundles, and no page. */
 static bool read_common(struct reader *r, struct cw_slice_entry *entry, unsigned *seen, bool *ret_known)
 {
     struct cw_scan *scan = &r->scan;
-    *ret_known = true;
-    if (cw_scan_is(scan, CW_SPAN("resourceType"))) {
-        if (!once(scan, seen, SEEN_TYPE) || !text_value(r, &entry->type)) {
-            return false;
-        }
-        if (!cw_fhir_type_good(entry->type)) {
-            entry->type = (struct cw_span){ NULL, 0 };
-            entry->fault = CW_SLICE_BAD_TYPE;
-        }
+    unsigned bit = cw_scan_is(scan, CW_SPAN("resourceType")) ? SEEN_TYPE
+                   : cw_scan_is(scan, CW_SPAN("id"))         ? SEEN_ID
+                   : cw_scan_is(scan, CW_SPAN("meta"))       ? SEEN_META
+                                                             : 0;
+    *ret_known = bit != 0;
+    if (bit == 0) {
         return true;
     }
-    if (cw_scan_is(scan, CW_SPAN("id"))) {
-        if (!once(scan, seen, SEEN_ID) || !text_value(r, &entry->id)) {
-            return false;
-        }
-        if (!cw_fhir_id_good(entry->id)) {
-            entry->id = (struct cw_span){ NULL, 0 };
-            entry->fault = entry->fault == CW_SLICE_GOOD ? CW_SLICE_BAD_ID : entry->fault;
-        }
+    bool first = true;
+    if (entry == &r->root ? !once(scan, seen, bit) : !once_in(scan, entry, seen, bit, &first)) {
+        return false;
+    }
+    if (!first) {
         return true;
     }
-    if (cw_scan_is(scan, CW_SPAN("meta"))) {
-        if (!once(scan, seen, SEEN_META)) {
-            return false;
-        }
-        enum cw_token token = cw_scan_next(scan);
-        return token == CW_T_OBJECT ? read_meta(r, entry) : cw_scan_skip(scan, token, NULL);
+    if (bit != SEEN_META) {
+        return bit == SEEN_TYPE ? read_type(r, entry) : read_id(r, entry);
     }
-    *ret_known = false;
-    return true;
+    enum cw_token token = cw_scan_next(scan);
+    return token == CW_T_OBJECT ? read_meta(r, entry) : cw_scan_skip(scan, token, NULL);
 }
 
 /* What is missing, once all members are read. A fault of the type goes before one of the id. */

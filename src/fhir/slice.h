@@ -5,9 +5,9 @@
  * The whole answer is checked as JSON (RFC 8259, UTF-8, CW_JSON_DEPTH_MAX from the root) and each resource is a span into it, exactly as
  * sent. What one entry lacks is that entry's fault and leaves the others whole; what breaks the JSON breaks the page.
  *
- * Duplicate members: where this reader looks (the Bundle, its entries, search, links, a resource's top level and its meta) a member that
- * it reads may stand once, else CW_E_CONFLICT, since two readers of such a page would see two truths. Deeper down duplicates are kept
- * as sent. Member names with escapes are refused at the levels that are read.
+ * Duplicate members: where this reader looks (the Bundle, its entries, search, links) a member that it reads may stand once, else
+ * CW_E_CONFLICT, since two readers of such a page would see two truths. In a resource's top level and its meta one that stands twice is that entry's
+ * fault. Deeper down duplicates are kept as sent. Member names with escapes are refused at the levels that are read.
  */
 #ifndef CW_FHIR_SLICE_H
 #define CW_FHIR_SLICE_H
@@ -40,7 +40,8 @@ enum cw_slice_fault {
     CW_SLICE_BAD_TYPE,    /* not a type's name: a capital, then letters, at most CW_FHIR_TYPE_MAX */
     CW_SLICE_NO_ID,
     CW_SLICE_BAD_ID,      /* not text of 1 to CW_FHIR_ID_MAX printable bytes without blank, slash, '?' and '#' */
-    CW_SLICE_TOO_BIG      /* over CW_FHIR_RESOURCE_MAX */
+    CW_SLICE_TOO_BIG,     /* over CW_FHIR_RESOURCE_MAX */
+    CW_SLICE_AMBIGUOUS    /* a member that is read here stands twice: two readers would see two resources */
 };
 
 struct cw_slice_entry {
@@ -94,6 +95,7 @@ struct cw_outcome_issue {
     size_t details_count;
     struct cw_span text;        /* details.text: for the encrypted error column, never for a log */
     struct cw_span diagnostics; /* the same */
+    struct cw_span expression;  /* the first: the element or parameter that it is about; the same */
 };
 struct cw_outcome {
     struct cw_outcome_issue issues[CW_OUTCOME_ISSUES_MAX];

@@ -74,7 +74,8 @@ struct cw_attempt_return {
 enum cw_code cw_attempt_consume(struct cw_model *m, const struct cw_attempt_return *answer, struct cw_arena *arena,
                                 struct cw_attempt *ret, struct cw_err *err) CW_MUST_USE;
 /* started|exchanging → failed with its code; `upstream` (their words, at most CW_ERROR_TEXT_MAX, absent allowed) is sealed. Completes a Direct Session with its
- * event. Repeats are CW_OK; an attempt that is connected is CW_E_STATE. */
+ * event. Repeats are CW_OK; an attempt that is connected is CW_E_STATE, and so is one whose code is being exchanged for the codes that are found before
+ * that (not_returned, browser_mismatch, state_expired). */
 enum cw_code cw_attempt_fail(struct cw_model *m, const struct cw_actor *actor, struct cw_attempt_id id,
                              const char *failure_code, struct cw_span upstream, struct cw_err *err) CW_MUST_USE;
 
@@ -90,7 +91,8 @@ enum cw_code cw_attempt_fail_with(struct cw_model *m, const struct cw_actor *act
 
 /* The good end, one transaction: grant sealed, connection made (or the existing one of the same upstream patient made active again: its id then
  * stands in the attempt), attempt connected, event connection.activated, first pull and its job, audit; Direct mode: Session complete with its event. CW_E_DENIED: the
- * Session is to reconnect a connection, and this is another upstream patient (or tenant context); nothing was changed. */
+ * Session is to reconnect a connection, and this is another upstream patient (or tenant context); nothing was changed. CW_E_UNAVAILABLE: whether it happened is
+ * not known; asked again it is CW_OK where it did. */
 struct cw_attempt_success {
     struct cw_attempt_id attempt;
     struct cw_span upstream_patient;
@@ -134,7 +136,8 @@ enum cw_code cw_attempt_look(struct cw_model *m, struct cw_attempt_id id, struct
                              struct cw_err *err) CW_MUST_USE;
 const char *cw_attempt_status_name(enum cw_attempt_status status) CW_RETURNS_NONNULL;
 
-/* Janitor: started ones past their state → failed not_returned; exchanging ones 5 minutes past it → failed token_exchange_lost. */
+/* Janitor: started ones past their state → failed not_returned; exchanging ones 5 minutes past it → failed token_exchange_lost. One that cannot be ended
+ * (CW_E_NOT_FOUND, CW_E_AUTH: its patient's key) keeps none of the others; its code is returned at the end, with *ret_count set. */
 enum cw_code cw_attempt_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit, unsigned *ret_count,
                               struct cw_err *err) CW_MUST_USE;
 

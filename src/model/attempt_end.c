@@ -112,19 +112,29 @@ static enum cw_code write_failure(struct failing *fail, struct cw_db *db, const 
     return rc;
 }
 
+/* What is found before a code is exchanged ends no attempt whose code is being exchanged: another request has the right state and cookie. */
+static bool only_before_exchange(const char *code)
+{
+    return strcmp(code, CW_FAIL_NOT_RETURNED) == 0 || strcmp(code, CW_FAIL_BROWSER_MISMATCH) == 0 ||
+           strcmp(code, CW_FAIL_STATE_EXPIRED) == 0;
+}
+
 static enum cw_code fail_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
     struct failing *fail = arg;
     const struct cw_value *row;
     cw_arena_clear(fail->arena);
     enum cw_code rc = lock(db, fail->id, fail->arena, &row, err);
-    if (rc != CW_OK || row[L_STATUS].number == CW_ATTEMPT_FAILED) {
+    if (rc != CW_OK) {
         return rc;
+    }
+    if (row[L_STATUS].number == CW_ATTEMPT_FAILED) {
+        return fail->tokens == NULL ? CW_OK : cw_revocation_add(fail->m, db, fail->tokens, fail->arena, err);
     }
     if (row[L_STATUS].number == CW_ATTEMPT_CONNECTED) {
         return cw_err_set(err, CW_E_STATE, "attempt.fail", "the attempt is connected");
     }
-    if (row[L_STATUS].number == CW_ATTEMPT_EXCHANGING && strcmp(fail->code, CW_FAIL_NOT_RETURNED) == 0) {
+    if (row[L_STATUS].number == CW_ATTEMPT_EXCHANGING && only_before_exchange(fail->code)) {
         return cw_err_set(err, CW_E_STATE, "attempt.fail", "the patient came back in the last moment");
     }
     rc = write_failure(fail, db, row, err);
@@ -288,6 +298,10 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
     struct connecting *c = arg;
     cw_arena_clear(c->arena);
     enum cw_code rc = lock(db, c->success->attempt, c->arena, &c->row, err);
+    if (rc == CW_OK && c->row[L_STATUS].number == CW_ATTEMPT_CONNECTED) {
+        c->connection.ulid = cw_value_id(&c->row[L_CONNECTION]);
+        return CW_OK; /* the answer of our first commit was lost: nobody else has this code's tokens */
+    }
     if (rc == CW_OK && c->row[L_STATUS].number != CW_ATTEMPT_EXCHANGING) {
         rc = cw_err_set(err, CW_E_STATE, "attempt.connect", "the attempt has ended already");
     }
@@ -349,20 +363,24 @@ enum cw_code cw_attempt_sweep(struct cw_model *m, const struct cw_actor *actor, 
     }
     cw_db_put(db);
     unsigned count = 0;
+    enum cw_code bad = CW_OK;
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
         const struct cw_value *row = cw_row(&rows, i);
         struct cw_attempt_id id = { cw_value_id(&row[0]) };
         bool exchanging = row[1].number == CW_ATTEMPT_EXCHANGING;
         rc = cw_attempt_fail(m, actor, id, exchanging ? CW_FAIL_TOKEN_LOST : CW_FAIL_NOT_RETURNED,
                              (struct cw_span){ NULL, 0 }, err);
-        if (rc == CW_E_STATE) {
+        count += rc == CW_OK;
+        if (rc == CW_E_NOT_FOUND || rc == CW_E_AUTH) {
+            bad = rc; /* its patient's key is not there or does not open: the others end all the same */
+            rc = CW_OK;
+        } else if (rc == CW_E_STATE) {
             rc = CW_OK; /* connected between our look and now */
         }
-        count += rc == CW_OK;
     }
     cw_arena_free(arena);
     if (rc == CW_OK) {
         *ret_count = count;
     }
-    return rc;
+    return rc == CW_OK ? bad : rc;
 }

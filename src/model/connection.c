@@ -12,6 +12,7 @@
 #include "model/dynamic_client.h"
 #include "model/event.h"
 #include "model/failure.h"
+#include "model/grant_int.h"
 #include "model/keys.h"
 #include "os/sys.h"
 
@@ -56,6 +57,12 @@ static const struct cw_query q_find = {
            " FOR UPDATE",
     .params = "bbbb",
     .columns = "b",
+};
+static const struct cw_query q_lives = {
+    .name = "connection.lives",
+    .sql = "SELECT EXISTS (SELECT 1 FROM connection WHERE patient = ? AND endpoint = ? AND registration = ? AND status = 1)",
+    .params = "bbb",
+    .columns = "i",
 };
 static const struct cw_query q_insert = {
     .name = "connection.insert",
@@ -199,6 +206,26 @@ enum cw_code cw_connection_upstream(struct cw_model *m, struct cw_connection_id 
     if (rc == CW_OK) {
         rc = cw_cell_unseal(&key, CW_AAD("connection.upstream", id), &row[1], arena, ret, err);
     }
+    return rc;
+}
+
+enum cw_code cw_connection_lives(struct cw_model *m, const struct cw_connection *like, bool *ret, struct cw_err *err)
+{
+    const struct cw_value params[] = { cw_v_id(&like->patient.ulid), cw_v_id(&like->endpoint.ulid),
+                                       cw_v_id(&like->registration.ulid) };
+    struct cw_arena *arena = cw_arena_new(4096);
+    const struct cw_value *row;
+    struct cw_db *db = NULL;
+    enum cw_code rc = arena == NULL ? cw_err_set(err, CW_E_OOM, "connection.lives", "out of memory")
+                                    : cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
+    if (rc == CW_OK) {
+        rc = cw_db_one(db, &q_lives, params, arena, &row, err);
+    }
+    if (rc == CW_OK) {
+        *ret = row[0].number != 0;
+    }
+    cw_db_put(db);
+    cw_arena_free(arena);
     return rc;
 }
 
@@ -364,17 +391,30 @@ struct one_time {
     struct cw_model *m;
     const struct cw_actor *actor;
     struct cw_connection_id id;
+    uint32_t version;
+    struct cw_arena *arena;
 };
 
 static enum cw_code one_time_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
     struct one_time *end = arg;
-    return connection_end(end->m, db, end->actor, end->id, CW_CONNECTION_EXPIRED, CW_FAIL_ACCESS_ENDED, err);
+    const struct cw_value *row;
+    cw_arena_clear(end->arena);
+    enum cw_code rc = grant_lock(db, end->id, end->arena, &row, err);
+    if (rc == CW_OK && ((uint32_t)row[G_VERSION].number != end->version || row[G_ONE_TIME].number == 0)) {
+        rc = cw_err_set(err, CW_E_STATE, "connection.end", "the patient has signed in again");
+    }
+    return rc == CW_OK ? connection_end(end->m, db, end->actor, end->id, CW_CONNECTION_EXPIRED, CW_FAIL_ACCESS_ENDED, err) : rc;
 }
 
 enum cw_code cw_connection_end_one_time(struct cw_model *m, const struct cw_actor *actor, struct cw_connection_id id,
-                                        struct cw_err *err)
+                                        uint32_t version, struct cw_err *err)
 {
-    struct one_time end = { m, actor, id };
-    return cw_tx_pool(m->pool, one_time_tx, &end, err);
+    struct one_time end = { m, actor, id, version, cw_arena_new((size_t)512 * 1024) };
+    if (end.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "connection.end", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, one_time_tx, &end, err);
+    cw_arena_free(end.arena);
+    return rc;
 }

@@ -54,8 +54,14 @@ void cw_grant_release(struct cw_grant *grant) CW_NONNULL(1);
 enum cw_code cw_grant_get(struct cw_model *m, struct cw_connection_id id, struct cw_grant *ret, struct cw_err *err)
     CW_MUST_USE;
 
-/* A one-time connection whose token has ended: active → expired, tokens destroyed, event once. */
+/* Whether the patient of `like` has an active connection at its endpoint by its registration (these three are read): what a revocation there would end, where
+ * one token stands for all. */
+enum cw_code cw_connection_lives(struct cw_model *m, const struct cw_connection *like, bool *ret, struct cw_err *err)
+    CW_MUST_USE;
+
+/* A one-time connection whose token, of that version, has ended: active → expired, tokens destroyed, event once. CW_E_STATE: the patient has signed in again
+ * meanwhile, and what there is now has not ended. CW_E_NOT_FOUND: there is no grant any more. */
 enum cw_code cw_connection_end_one_time(struct cw_model *m, const struct cw_actor *actor, struct cw_connection_id id,
-                                        struct cw_err *err) CW_MUST_USE;
+                                        uint32_t version, struct cw_err *err) CW_MUST_USE;
 
 #endif

@@ -13,6 +13,12 @@ static const struct cw_query q_lock = {
     .params = "b",
     .columns = "bbi",
 };
+static const struct cw_query q_keep_old = {
+    .name = "connection.merge_keep_old",
+    .sql = "INSERT IGNORE INTO connection_patient (connection, upstream_hash) SELECT id, upstream_hash FROM connection WHERE id = ?",
+    .params = "b",
+    .columns = "",
+};
 static const struct cw_query q_merge = {
     .name = "connection.merge",
     .sql = "UPDATE IGNORE connection SET upstream_hash = ?, upstream_sealed = ? WHERE id = ?",
@@ -40,6 +46,10 @@ static enum cw_code put(struct merging *merging, struct cw_db *db, const struct 
     if (rc == CW_OK) {
         cw_data_hash(&key, "connection.upstream", merging->upstream, hash);
         rc = cw_cell_seal(&key, CW_AAD("connection.upstream", merging->id), merging->upstream, merging->arena, &sealed, err);
+    }
+    if (rc == CW_OK) {
+        struct cw_value old[] = { cw_v_id(&merging->id.ulid) };
+        rc = cw_db_exec(db, &q_keep_old, old, NULL, err); /* what was written before the merge names the old id */
     }
     if (rc == CW_OK) {
         struct cw_value params[] = { cw_v_bytes(cw_span_of(hash, CW_HASH_LEN)), sealed, cw_v_id(&merging->id.ulid) };

@@ -35,6 +35,8 @@ static const struct step steps[] = {
     OWN("documents", "DELETE FROM document WHERE patient = ? LIMIT 200"),
     OF("pages", "SELECT c.task FROM pull AS p JOIN pull_task AS t ON t.pull = p.id JOIN pull_page AS c ON c.task = t.id",
        "DELETE FROM pull_page WHERE task = ? LIMIT 500"),
+    OF("skips", "SELECT c.pull FROM pull AS p JOIN pull_skip AS c ON c.pull = p.id",
+       "DELETE FROM pull_skip WHERE pull = ? LIMIT 200"),
     OF("tasks", "SELECT c.pull FROM pull AS p JOIN pull_task AS c ON c.pull = p.id",
        "DELETE FROM pull_task WHERE pull = ? LIMIT 200"),
     OF("seen", "SELECT c.pull FROM pull AS p JOIN pull_seen AS c ON c.pull = p.id", "DELETE FROM pull_seen WHERE pull = ? LIMIT 200"),
@@ -50,6 +52,8 @@ static const struct step steps[] = {
        "DELETE FROM pull_watermark WHERE connection = ? LIMIT 200"),
     OF("grants", "SELECT c.connection FROM connection AS p JOIN token_grant AS c ON c.connection = p.id",
        "DELETE FROM token_grant WHERE connection = ?"),
+    OF("merged", "SELECT c.connection FROM connection AS p JOIN connection_patient AS c ON c.connection = p.id",
+       "DELETE FROM connection_patient WHERE connection = ? LIMIT 200"),
     OWN("disconnections", "DELETE FROM disconnection WHERE patient = ? LIMIT 200"),
     OWN("connections", "DELETE FROM connection WHERE patient = ? LIMIT 200"),
     OWN("events", "UPDATE event SET payload_sealed = NULL, key_version = 0 WHERE patient = ? AND payload_sealed IS NOT NULL"

@@ -21,10 +21,10 @@ static const struct cw_query q_job_add = {
 };
 static const struct cw_query q_job_due = {
     .name = "job.due",
-    .sql = "SELECT id, kind, subject, fence, tries, ready_at FROM job WHERE kind = ? AND ready_at >= ?"
+    .sql = "SELECT id, kind, subject, fence, tries, ready_at FROM job WHERE kind = ? AND priority = ? AND ready_at >= ?"
            " AND ready_at <= ?"
-           " ORDER BY ready_at, priority, id LIMIT ? FOR UPDATE SKIP LOCKED",
-    .params = "itti",
+           " ORDER BY ready_at, id LIMIT ? FOR UPDATE SKIP LOCKED",
+    .params = "iitti",
     .columns = "bibiit",
 };
 static const struct cw_query q_job_lease = {
@@ -54,9 +54,9 @@ static const struct cw_query q_job_finish = {
 };
 static const struct cw_query q_job_release = {
     .name = "job.release",
-    .sql = "UPDATE job SET ready_at = ?, lease_owner = NULL, lease_until = NULL"
+    .sql = "UPDATE job SET ready_at = ?, lease_owner = NULL, lease_until = NULL, tries = GREATEST(tries, ?) - ?"
            " WHERE id = ? AND lease_owner = ? AND fence = ?",
-    .params = "tbbi",
+    .params = "tiibbi",
     .columns = "",
 };
 /* A crash is no try of its own: what a dead process held starts again with the count it had. */
@@ -90,12 +90,13 @@ static const struct cw_query q_duty_take = {
     .columns = "",
 };
 
-/* Where this process goes on in the queue, and when it last looked from the head. */
-static _Atomic int64_t claim_from_us;
+/* Where this process goes on in each lane of pulls, and when it last looked from the head. */
+#define LANES 2
+static _Atomic int64_t claim_from_us[LANES];
 static _Atomic int64_t head_looked_us;
 
 enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid subject, struct cw_endpoint_id endpoint,
-                        unsigned priority, int64_t ready_us, struct cw_err *err)
+                        enum cw_job_lane lane, int64_t ready_us, struct cw_err *err)
 {
     struct cw_ulid id = cw_ulid_new();
     struct cw_value params[] = {
@@ -103,47 +104,128 @@ enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid 
         cw_v_int(kind),
         cw_v_id(&subject),
         cw_ulid_is_zero(endpoint.ulid) ? cw_v_null() : cw_v_id(&endpoint.ulid),
-        cw_v_int(priority),
+        cw_v_int((int)lane),
         cw_v_time(ready_us),
         cw_v_time(cw_now_us()),
     };
     return cw_db_exec(db, &q_job_add, params, NULL, err);
 }
 
+/* One lane's part of a claim. */
+struct lane {
+    enum cw_job_lane name;
+    unsigned most;
+    int64_t from_us;
+    int64_t head_us, last_us;         /* of what was found: the first and the last */
+    bool full;                        /* there may be more */
+};
+
 struct claim {
     const char *owner;
     enum cw_job_kind kind;
-    int64_t lease_us, from_us, now_us, last_us;
+    int64_t lease_us, now_us;
     unsigned most;
+    unsigned runs;                    /* of the transaction: more than one when a race was lost */
+    struct lane lanes[LANES];
     struct cw_arena *arena;
     struct cw_job *jobs;
     size_t count;
 };
 
-static enum cw_code claim_tx(struct cw_db *db, void *arg, struct cw_err *err)
+static enum cw_code lease(struct cw_db *db, struct claim *claim, const struct cw_value *row, struct cw_err *err)
 {
-    struct claim *claim = arg;
-    claim->count = 0;
-    cw_arena_clear(claim->arena);
-    struct cw_value params[] = { cw_v_int(claim->kind), cw_v_time(claim->from_us), cw_v_time(claim->now_us),
-                                 cw_v_int(claim->most) };
+    struct cw_job *job = &claim->jobs[claim->count++];
+    *job = (struct cw_job){
+        .id = { cw_value_id(&row[0]) },
+        .kind = (enum cw_job_kind)row[1].number,
+        .subject = cw_value_id(&row[2]),
+        .fence = (uint64_t)row[3].number + 1,
+        .tries = (unsigned)row[4].number + 1,
+    };
+    struct cw_value params[] = { cw_v_bytes(cw_span_cstr(claim->owner)), cw_v_time(claim->now_us + claim->lease_us), cw_v_id(&job->id.ulid) };
+    return cw_db_exec(db, &q_job_lease, params, NULL, err);
+}
+
+/* Whoever lost a race to another node stands at the same rows as that one: it goes on somewhere else between the head and now. */
+static int64_t starting_point(const struct claim *claim, const struct lane *lane)
+{
+    int64_t span_us = claim->now_us - lane->head_us;
+    return claim->runs > 1 && lane->head_us != 0 && span_us > 0 ? lane->head_us + (int64_t)cw_random_below((uint64_t)(span_us / 1000) + 1) * 1000
+                                                                 : lane->from_us;
+}
+
+static enum cw_code claim_lane(struct cw_db *db, struct claim *claim, struct lane *lane, unsigned most, struct cw_err *err)
+{
+    unsigned room = claim->most - (unsigned)claim->count;
+    most = most > room ? room : most;
+    if (most == 0) {
+        return CW_OK;
+    }
+    struct cw_value params[] = { cw_v_int(claim->kind), cw_v_int((int)lane->name), cw_v_time(starting_point(claim, lane)), cw_v_time(claim->now_us),
+                                 cw_v_int(most) };
     struct cw_rows rows;
     enum cw_code rc = cw_db_select(db, &q_job_due, params, claim->arena, &rows, err);
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
         const struct cw_value *row = cw_row(&rows, i);
-        struct cw_job *job = &claim->jobs[i];
-        *job = (struct cw_job){
-            .id = { cw_value_id(&row[0]) },
-            .kind = (enum cw_job_kind)row[1].number,
-            .subject = cw_value_id(&row[2]),
-            .fence = (uint64_t)row[3].number + 1,
-            .tries = (unsigned)row[4].number + 1,
-        };
-        struct cw_value lease[] = { cw_v_bytes(cw_span_cstr(claim->owner)),
-                                    cw_v_time(claim->now_us + claim->lease_us), cw_v_id(&job->id.ulid) };
-        rc = cw_db_exec(db, &q_job_lease, lease, NULL, err);
-        claim->last_us = row[5].number;
-        claim->count = i + 1;
+        rc = lease(db, claim, row, err);
+        lane->head_us = i == 0 ? row[5].number : lane->head_us;
+        lane->last_us = row[5].number;
+    }
+    lane->full = rc == CW_OK && rows.count == most;
+    return rc;
+}
+
+static enum cw_code claim_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct claim *claim = arg;
+    claim->count = 0;
+    claim->runs++;
+    cw_arena_clear(claim->arena);
+    struct lane *waited = &claim->lanes[0], *clock = &claim->lanes[1];
+    enum cw_code rc = claim_lane(db, claim, waited, waited->most, err);
+    if (rc == CW_OK) {
+        rc = claim_lane(db, claim, clock, clock->most, err);
+    }
+    if (rc == CW_OK && waited->full && claim->count < claim->most) {
+        waited->from_us = waited->last_us; /* what was kept for the others is free: there were none */
+        rc = claim_lane(db, claim, waited, claim->most, err);
+    }
+    return rc;
+}
+
+static enum cw_code claim_run(struct cw_model *m, struct claim *claim, struct cw_err *err)
+{
+    claim->lanes[0].name = CW_JOB_WAITED_FOR;
+    claim->lanes[1].name = CW_JOB_BY_THE_CLOCK;
+    claim->arena = cw_arena_new(64 * 1024 + (size_t)claim->most * 1024);
+    if (claim->arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "job.claim", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, claim_tx, claim, err);
+    cw_arena_free(claim->arena);
+    return rc;
+}
+
+enum cw_code cw_job_claim_lanes(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, unsigned most_by_clock,
+                                struct cw_job *ret, size_t *ret_count, struct cw_err *err)
+{
+    struct claim claim = { .owner = owner, .kind = CW_JOB_PULL, .lease_us = lease_us, .most = most, .jobs = ret, .now_us = cw_now_us() };
+    claim.lanes[0].most = most - (most_by_clock > 0 ? most / 4 : 0);
+    claim.lanes[1].most = most_by_clock;
+    /* Jobs put back with an earlier time stand before the cursor: look from the head once a second. */
+    bool from_head = claim.now_us - atomic_load(&head_looked_us) > CW_SECOND_US;
+    for (size_t i = 0; i < LANES; i++) {
+        claim.lanes[i].from_us = from_head ? 0 : atomic_load(&claim_from_us[i]);
+    }
+    if (from_head) {
+        atomic_store(&head_looked_us, claim.now_us);
+    }
+    enum cw_code rc = claim_run(m, &claim, err);
+    for (size_t i = 0; rc == CW_OK && i < LANES; i++) {
+        atomic_store(&claim_from_us[i], claim.lanes[i].full ? claim.lanes[i].last_us : 0);
+    }
+    if (rc == CW_OK) {
+        *ret_count = claim.count;
     }
     return rc;
 }
@@ -151,41 +233,15 @@ static enum cw_code claim_tx(struct cw_db *db, void *arg, struct cw_err *err)
 enum cw_code cw_job_claim(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, struct cw_job *ret,
                           size_t *ret_count, struct cw_err *err)
 {
-    struct claim claim = {
-        .owner = owner, .kind = CW_JOB_PULL, .lease_us = lease_us, .most = most, .jobs = ret, .now_us = cw_now_us()
-    };
-    claim.arena = cw_arena_new(64 * 1024 + (size_t)most * 512);
-    if (claim.arena == NULL) {
-        return cw_err_set(err, CW_E_OOM, "job.claim", "out of memory");
-    }
-    /* Jobs put back with an earlier time stand before the cursor: look from the head once a second. */
-    claim.from_us = atomic_load(&claim_from_us);
-    if (claim.now_us - atomic_load(&head_looked_us) > CW_SECOND_US) {
-        atomic_store(&head_looked_us, claim.now_us);
-        claim.from_us = 0;
-    }
-    enum cw_code rc = cw_tx_pool(m->pool, claim_tx, &claim, err);
-    cw_arena_free(claim.arena);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    atomic_store(&claim_from_us, claim.count == most ? claim.last_us : 0);
-    *ret_count = claim.count;
-    return CW_OK;
+    return cw_job_claim_lanes(m, owner, lease_us, most, most, ret, ret_count, err);
 }
 
 enum cw_code cw_job_claim_one(struct cw_model *m, const char *owner, enum cw_job_kind kind, int64_t lease_us,
                               struct cw_job *ret, struct cw_err *err)
 {
-    struct claim claim = {
-        .owner = owner, .kind = kind, .lease_us = lease_us, .most = 1, .jobs = ret, .now_us = cw_now_us()
-    };
-    claim.arena = cw_arena_new(8192);
-    if (claim.arena == NULL) {
-        return cw_err_set(err, CW_E_OOM, "job.claim", "out of memory");
-    }
-    enum cw_code rc = cw_tx_pool(m->pool, claim_tx, &claim, err);
-    cw_arena_free(claim.arena);
+    struct claim claim = { .owner = owner, .kind = kind, .lease_us = lease_us, .most = 1, .jobs = ret, .now_us = cw_now_us() };
+    claim.lanes[0].most = claim.lanes[1].most = 1;
+    enum cw_code rc = claim_run(m, &claim, err);
     return rc == CW_OK && claim.count == 0 ? cw_err_set(err, CW_E_NOT_FOUND, "job.claim", "none is due") : rc;
 }
 
@@ -239,14 +295,27 @@ enum cw_code cw_job_finish(struct cw_db *db, const struct cw_job *job, struct cw
     return rc == CW_OK && affected == 0 ? lost(err) : rc;
 }
 
-enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
-                            struct cw_err *err)
+static enum cw_code give_back(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us, int uncounted,
+                              struct cw_err *err)
 {
-    struct cw_value params[] = { cw_v_time(ready_us), cw_v_id(&job->id.ulid), cw_v_bytes(cw_span_cstr(owner)),
-                                 cw_v_int((int64_t)job->fence) };
+    struct cw_value params[] = { cw_v_time(ready_us),       cw_v_int(uncounted),
+                                 cw_v_int(uncounted),       cw_v_id(&job->id.ulid),
+                                 cw_v_bytes(cw_span_cstr(owner)), cw_v_int((int64_t)job->fence) };
     uint64_t affected = 0;
     enum cw_code rc = run(m, &q_job_release, params, &affected, err);
     return rc == CW_OK && affected == 0 ? lost(err) : rc;
+}
+
+enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err)
+{
+    return give_back(m, owner, job, ready_us, 0, err);
+}
+
+enum cw_code cw_job_put_off(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err)
+{
+    return give_back(m, owner, job, ready_us, 1, err);
 }
 
 enum cw_code cw_job_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err)

@@ -10,6 +10,9 @@
 
 enum cw_job_kind { CW_JOB_PULL = 1, CW_JOB_REVOKE = 2 };
 
+/* The lanes of the queue; the value is job.priority. */
+enum cw_job_lane { CW_JOB_WAITED_FOR = 50, CW_JOB_BY_THE_CLOCK = 200 };
+
 struct cw_job {
     struct cw_job_id id;
     enum cw_job_kind kind;
@@ -20,8 +23,12 @@ struct cw_job {
 
 /* In the caller's transaction; one job a (kind, subject): CW_E_CONFLICT when it is there. endpoint zero: none. */
 enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid subject, struct cw_endpoint_id endpoint,
-                        unsigned priority, int64_t ready_us, struct cw_err *err) CW_MUST_USE;
-/* Claims up to `most` due pulls in one transaction. Nodes begin at different points of the queue. */
+                        enum cw_job_lane lane, int64_t ready_us, struct cw_err *err) CW_MUST_USE;
+/* Claims up to `most` due pulls in one transaction: those that somebody waits for first, but a quarter is kept for the others, of which there are
+ * `most_by_clock` at most. After a race that was lost to another node it begins somewhere else in the queue. */
+enum cw_code cw_job_claim_lanes(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, unsigned most_by_clock,
+                                struct cw_job *ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
+/* The same of all lanes alike. */
 enum cw_code cw_job_claim(struct cw_model *m, const char *owner, int64_t lease_us, unsigned most, struct cw_job *ret,
                           size_t *ret_count, struct cw_err *err) CW_MUST_USE;
 /* One due job of another kind. CW_E_NOT_FOUND: there is none. */
@@ -34,8 +41,11 @@ enum cw_code cw_job_renew(struct cw_model *m, const char *owner, const struct cw
 enum cw_code cw_job_hold(struct cw_db *db, const char *owner, const struct cw_job *job, struct cw_err *err) CW_MUST_USE;
 /* In the caller's transaction, after cw_job_hold: the work has ended; the row leaves. */
 enum cw_code cw_job_finish(struct cw_db *db, const struct cw_job *job, struct cw_err *err) CW_MUST_USE;
-/* Gives it back, to be claimed at ready_us. */
+/* Gives it back, to be claimed at ready_us, after a failure. */
 enum cw_code cw_job_release(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
+                            struct cw_err *err) CW_MUST_USE;
+/* The same where nothing failed (a stop, a hospital that asked for quiet): this claim was no try. */
+enum cw_code cw_job_put_off(struct cw_model *m, const char *owner, const struct cw_job *job, int64_t ready_us,
                             struct cw_err *err) CW_MUST_USE;
 /* At start: jobs and duties of other processes of our family ("family/process"; the caller holds its lock file, so they are dead) are free at once. */
 enum cw_code cw_job_take_back(struct cw_model *m, const char *owner, unsigned *ret_count, struct cw_err *err) CW_MUST_USE;

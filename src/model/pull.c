@@ -43,11 +43,19 @@ static const struct cw_query q_patient_connections = {
     .columns = "bbb",
 };
 
+static const struct cw_query q_some_connections = {
+    .name = "pull.some_connections",
+    .sql = "SELECT id, patient, endpoint, status FROM connection WHERE patient = ? AND (? = 1 OR id = ? OR source = ?)"
+           " ORDER BY id LIMIT 500",
+    .params = "bibb",
+    .columns = "bbbi",
+};
+
 #define PULL_COLUMNS \
     "SELECT id, organization, patient, connection, endpoint, trigger_kind, status, failure_code, plan, requests," \
-    " received, stored, unchanged, errors, created_at, started_at, ended_at, mode, created, vanished," \
-    " vanish_suspected FROM pull "
-#define PULL_KINDS "bbbbbiibbiiiiittti" "iii"
+    " received, stored, unchanged, errors, created_at, started_at, ended_at," \
+    " (SELECT source FROM connection WHERE connection.id = pull.connection), mode, created, vanished, vanish_suspected FROM pull "
+#define PULL_KINDS "bbbbbiibbiiiiitttb" "iiii"
 
 static const struct cw_query q_pull_get = {
     .name = "pull.get",
@@ -57,9 +65,9 @@ static const struct cw_query q_pull_get = {
 };
 static const struct cw_query q_pull_list = {
     .name = "pull.list",
-    .sql = PULL_COLUMNS "WHERE patient = ? AND (status <> 1 OR trigger_kind <> 3 OR NOT EXISTS (SELECT 1 FROM job j WHERE j.kind = 1"
-                        " AND j.subject = pull.id AND j.tries = 0 AND j.ready_at > ?)) ORDER BY id DESC LIMIT ?",
-    .params = "bti",
+    .sql = PULL_COLUMNS "WHERE patient = ? AND id < ? AND (status <> 1 OR trigger_kind <> 3 OR NOT EXISTS (SELECT 1 FROM job j"
+                         " WHERE j.kind = 1 AND j.subject = pull.id AND j.tries = 0 AND j.ready_at > ?)) ORDER BY id DESC LIMIT ?",
+    .params = "bbti",
     .columns = PULL_KINDS,
 };
 static const struct cw_query q_pull_lock = {
@@ -95,13 +103,16 @@ static const struct cw_query q_whole = {
     .columns = "",
 };
 
-/* Of jobs that are due. A patient who has just connected waits for it; a scheduled pull does not. */
-enum { PRIORITY_ASKED = 50, PRIORITY_SCHEDULED = 200 };
-
 const char *cw_pull_status_name(enum cw_pull_status status)
 {
     static const char *const names[] = { "?", "waiting", "running", "complete", "partial", "failed" };
     return (size_t)status < CW_ARRAY_LEN(names) ? names[status] : names[0];
+}
+
+const char *cw_pull_trigger_name(enum cw_pull_trigger trigger)
+{
+    static const char *const names[] = { "?", "connected", "manual", "schedule" };
+    return (size_t)trigger < CW_ARRAY_LEN(names) ? names[trigger] : names[0];
 }
 
 /* ---------------------------------------------------------------------------------------------- starting */
@@ -122,8 +133,9 @@ enum cw_code cw_pull_insert(struct cw_db *db, const struct cw_pull_new *pull, st
     };
     enum cw_code rc = cw_db_exec(db, &q_pull_insert, params, NULL, err);
     if (rc == CW_OK) {
-        unsigned priority = pull->trigger == CW_PULL_SCHEDULE ? PRIORITY_SCHEDULED : PRIORITY_ASKED;
-        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, priority, pull->ready_us, err);
+        /* A patient who has just connected waits for it; a scheduled pull does not. */
+        enum cw_job_lane lane = pull->trigger == CW_PULL_SCHEDULE ? CW_JOB_BY_THE_CLOCK : CW_JOB_WAITED_FOR;
+        rc = cw_job_add(db, CW_JOB_PULL, id.ulid, connection->endpoint, lane, pull->ready_us, err);
     }
     if (rc == CW_OK) {
         *ret = id;
@@ -135,7 +147,7 @@ enum cw_code cw_pull_begin_now(struct cw_db *db, struct cw_pull_id id, enum cw_p
                                struct cw_err *err)
 {
     int64_t now_us = cw_now_us();
-    struct cw_value job[] = { cw_v_time(now_us), cw_v_int(PRIORITY_ASKED), cw_v_id(&id.ulid), cw_v_time(now_us) };
+    struct cw_value job[] = { cw_v_time(now_us), cw_v_int(CW_JOB_WAITED_FOR), cw_v_id(&id.ulid), cw_v_time(now_us) };
     struct cw_value pull[] = { cw_v_int(trigger), cw_v_id(&id.ulid) };
     uint64_t sooner = 0;
     enum cw_code rc = cw_db_exec(db, &q_job_sooner, job, &sooner, err);
@@ -181,38 +193,50 @@ struct start {
     const struct cw_actor *actor;
     struct cw_org_id org;
     struct cw_span patient_id;
+    struct cw_patient_row patient;
+    struct cw_ulid only;
+    struct cw_pull_id *ids; /* room for 500; NULL: only counted */
     unsigned count;
 };
+
+/* One connection's: a row of id, patient and endpoint. */
+static enum cw_code start_one(struct start *start, struct cw_db *db, const struct cw_value *row, struct cw_err *err)
+{
+    struct cw_connection connection = { .id = { cw_value_id(&row[0]) },
+                                        .org = start->org,
+                                        .patient = { cw_value_id(&row[1]) },
+                                        .endpoint = { cw_value_id(&row[2]) } };
+    struct cw_pull_id pull;
+    enum cw_code rc = cw_pull_start_in(start->m, db, &connection, CW_PULL_MANUAL, &pull, err);
+    if (rc == CW_E_CONFLICT) {
+        bool sooner = false;
+        rc = cw_pull_begin_now(db, pull, CW_PULL_MANUAL, &sooner, err);
+        if (rc == CW_OK && !sooner) {
+            return CW_OK; /* one that runs is what was asked for */
+        }
+    }
+    if (rc != CW_OK) {
+        return rc;
+    }
+    struct cw_audit_row audit = { .org = start->org,
+                                  .action = "pull.start",
+                                  .patient = connection.patient,
+                                  .object = pull.ulid };
+    rc = cw_audit_write(db, start->actor, &audit, err);
+    if (rc == CW_OK && start->ids != NULL) {
+        start->ids[start->count] = pull;
+    }
+    start->count += rc == CW_OK;
+    return rc;
+}
 
 static enum cw_code start_each(struct start *start, struct cw_db *db, const struct cw_rows *rows, struct cw_err *err)
 {
     for (size_t i = 0; i < rows->count; i++) {
-        const struct cw_value *row = cw_row(rows, i);
-        struct cw_connection connection = { .id = { cw_value_id(&row[0]) },
-                                            .org = start->org,
-                                            .patient = { cw_value_id(&row[1]) },
-                                            .endpoint = { cw_value_id(&row[2]) } };
-        struct cw_pull_id pull;
-        enum cw_code rc = cw_pull_start_in(start->m, db, &connection, CW_PULL_MANUAL, &pull, err);
-        bool sooner = false;
-        if (rc == CW_E_CONFLICT) {
-            rc = cw_pull_begin_now(db, pull, CW_PULL_MANUAL, &sooner, err);
-            if (rc == CW_OK && !sooner) {
-                continue; /* one that runs is what was asked for */
-            }
-        }
+        enum cw_code rc = start_one(start, db, cw_row(rows, i), err);
         if (rc != CW_OK) {
             return rc;
         }
-        struct cw_audit_row audit = { .org = start->org,
-                                      .action = "pull.start",
-                                      .patient = connection.patient,
-                                      .object = pull.ulid };
-        rc = cw_audit_write(db, start->actor, &audit, err);
-        if (rc != CW_OK) {
-            return rc;
-        }
-        start->count++;
     }
     return CW_OK;
 }
@@ -249,6 +273,66 @@ enum cw_code cw_pull_start_patient(struct cw_model *m, const struct cw_actor *ac
     return rc;
 }
 
+/* Those of the patient's connections that are named and active. */
+static enum cw_code some_each(struct start *start, struct cw_db *db, struct cw_arena *arena, struct cw_err *err)
+{
+    struct cw_value params[] = { cw_v_id(&start->patient.ulid), cw_v_int(cw_ulid_is_zero(start->only)), cw_v_id(&start->only),
+                                 cw_v_id(&start->only) };
+    struct cw_rows rows;
+    unsigned active = 0;
+    enum cw_code rc = cw_db_select(db, &q_some_connections, params, arena, &rows, err);
+    if (rc == CW_OK && rows.count == 0 && !cw_ulid_is_zero(start->only)) {
+        rc = cw_err_set(err, CW_E_NOT_FOUND, "pull.start", "the patient has no such connection");
+    }
+    for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
+        if (cw_row(&rows, i)[3].number == CW_CONNECTION_ACTIVE) {
+            active++;
+            rc = start_one(start, db, cw_row(&rows, i), err);
+        }
+    }
+    if (rc == CW_OK && active == 0) {
+        rc = cw_err_set(err, CW_E_STATE, "pull.start", "no connection is active");
+    }
+    return rc == CW_OK && start->count == 0 ? cw_err_set(err, CW_E_CONFLICT, "pull.start", "they all wait or run already") : rc;
+}
+
+static enum cw_code some_tx(struct cw_db *db, void *arg, struct cw_err *err)
+{
+    struct start *start = arg;
+    start->count = 0;
+    struct cw_arena *arena = cw_arena_new(256 * 1024);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "pull.start", "out of memory");
+    }
+    enum cw_code rc = some_each(start, db, arena, err);
+    cw_arena_free(arena);
+    return rc;
+}
+
+enum cw_code cw_pull_start_some(struct cw_model *m, const struct cw_actor *actor, struct cw_org_id org, struct cw_patient_row patient,
+                                struct cw_ulid only, struct cw_arena *arena, struct cw_pull **ret, size_t *ret_count,
+                                struct cw_err *err)
+{
+    struct start start = { .m = m, .actor = actor, .org = org, .patient = patient, .only = only };
+    start.ids = cw_arena_array(arena, 500, sizeof *start.ids);
+    if (start.ids == NULL) {
+        return cw_err_set(err, CW_E_OOM, "pull.start", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, some_tx, &start, err);
+    struct cw_pull *pulls = rc == CW_OK ? cw_arena_array(arena, start.count, sizeof *pulls) : NULL;
+    if (rc == CW_OK && pulls == NULL) {
+        rc = cw_err_set(err, CW_E_OOM, "pull.start", "out of memory");
+    }
+    for (unsigned i = 0; rc == CW_OK && i < start.count; i++) {
+        rc = cw_pull_get(m, start.ids[i], arena, &pulls[i], err);
+    }
+    if (rc == CW_OK) {
+        *ret = pulls;
+        *ret_count = start.count;
+    }
+    return rc;
+}
+
 /* ---------------------------------------------------------------------------------------------- reading */
 
 static void pull_of_row(const struct cw_value *row, struct cw_pull *ret)
@@ -271,11 +355,14 @@ static void pull_of_row(const struct cw_value *row, struct cw_pull *ret)
         .created_us = row[14].number,
         .started_us = row[15].number,
         .ended_us = row[16].number,
-        .mode = (enum cw_pull_mode)row[17].number,
-        .created = (unsigned)row[18].number,
-        .vanished = (unsigned)row[19].number,
-        .vanish_suspected = (unsigned)row[20].number,
+        .mode = (enum cw_pull_mode)row[18].number,
+        .created = (unsigned)row[19].number,
+        .vanished = (unsigned)row[20].number,
+        .vanish_suspected = (unsigned)row[21].number,
     };
+    if (row[17].kind != CW_V_NULL) {
+        ret->source.ulid = cw_value_id(&row[17]);
+    }
 }
 
 enum cw_code cw_pull_get(struct cw_model *m, struct cw_pull_id id, struct cw_arena *arena, struct cw_pull *ret,
@@ -296,15 +383,19 @@ enum cw_code cw_pull_get(struct cw_model *m, struct cw_pull_id id, struct cw_are
     return rc;
 }
 
-enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, unsigned limit, struct cw_arena *arena,
-                          struct cw_pull **ret, size_t *ret_count, struct cw_err *err)
+static enum cw_code list(struct cw_model *m, struct cw_patient_row patient, struct cw_ulid after, int64_t most, struct cw_arena *arena,
+                         struct cw_pull **ret, size_t *ret_count, struct cw_err *err)
 {
     struct cw_db *db;
     enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
     if (rc != CW_OK) {
         return rc;
     }
-    struct cw_value params[] = { cw_v_id(&patient.ulid), cw_v_time(cw_now_us()), cw_v_int(limit) };
+    struct cw_ulid below = after;
+    if (cw_ulid_is_zero(after)) {
+        memset(below.bytes, 0xff, sizeof below.bytes);
+    }
+    struct cw_value params[] = { cw_v_id(&patient.ulid), cw_v_id(&below), cw_v_time(cw_now_us()), cw_v_int(most) };
     struct cw_rows rows;
     rc = cw_db_select(db, &q_pull_list, params, arena, &rows, err);
     cw_db_put(db);
@@ -321,6 +412,18 @@ enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, uns
     *ret = pulls;
     *ret_count = rows.count;
     return CW_OK;
+}
+
+enum cw_code cw_pull_list(struct cw_model *m, struct cw_patient_row patient, unsigned limit, struct cw_arena *arena,
+                          struct cw_pull **ret, size_t *ret_count, struct cw_err *err)
+{
+    return list(m, patient, (struct cw_ulid){ 0 }, limit, arena, ret, ret_count, err);
+}
+
+enum cw_code cw_pull_page(struct cw_model *m, struct cw_patient_row patient, struct cw_ulid after, unsigned limit, struct cw_arena *arena,
+                          struct cw_pull **ret, size_t *ret_count, struct cw_err *err)
+{
+    return list(m, patient, after, (int64_t)limit + 1, arena, ret, ret_count, err);
 }
 
 /* ---------------------------------------------------------------------------------------------- planning */

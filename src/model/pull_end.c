@@ -10,6 +10,7 @@
 #include "model/event.h"
 #include "model/failure.h"
 #include "model/keys.h"
+#include "model/pull_receipt.h"
 #include "model/pull_schedule.h"
 #include "model/vanish.h"
 #include "model/watermark.h"
@@ -35,6 +36,8 @@ static const struct cw_query q_end_facts = {
     .columns = "bbbiitbbibt",
 };
 
+#define EVENT_MAX (64u * 1024u) /* counts of some hundred types at most */
+
 struct ending {
     struct cw_model *m;
     const char *owner;
@@ -42,7 +45,7 @@ struct ending {
     struct cw_pull_id id;
     enum cw_pull_status status;
     const char *failure_code;
-    struct cw_span receipt;
+    const struct cw_pull_ending *told; /* NULL: cancelled, there is no more to tell */
     int64_t again_us, skew_us;
 };
 
@@ -55,7 +58,7 @@ static enum cw_code end_event(struct ending *end, struct cw_db *db, const struct
     cw_id_emit(CW_PREFIX_SOURCE, cw_value_id(&facts[1]), source);
     cw_id_emit(CW_PREFIX_PULL, end->id.ulid, pull);
     CW_AUTO_STR payload;
-    cw_str_init(&payload, 8192);
+    cw_str_init(&payload, EVENT_MAX);
     struct cw_jsonw w;
     cw_jsonw_init(&w, &payload);
     cw_jsonw_open_object(&w);
@@ -71,6 +74,13 @@ static enum cw_code end_event(struct ending *end, struct cw_db *db, const struct
     }
     cw_jsonw_key_cstr(&w, "pull_id", pull);
     cw_jsonw_key_cstr(&w, "status", cw_pull_status_name(end->status));
+    if (end->told != NULL && end->told->types_json.ptr != NULL) {
+        cw_jsonw_key(&w, "types");
+        cw_jsonw_raw(&w, end->told->types_json);
+    }
+    if (end->told != NULL && end->told->receipt_sha256 != NULL) {
+        cw_jsonw_key_cstr(&w, "receipt_sha256", end->told->receipt_sha256);
+    }
     cw_jsonw_close_object(&w);
     enum cw_code rc = cw_jsonw_end(&w);
     if (rc != CW_OK) {
@@ -117,8 +127,8 @@ static enum cw_code end_locked(struct ending *end, struct cw_db *db, struct cw_a
     CW_AUTO_DATA_KEY key = { .version = 0 };
     rc = cw_patient_key(end->m, db, patient, 0, &key, err);
     struct cw_value receipt = cw_v_null();
-    if (rc == CW_OK && end->receipt.ptr != NULL) {
-        rc = cw_cell_seal(&key, CW_AAD("pull.receipt", end->id), end->receipt, arena, &receipt, err);
+    if (rc == CW_OK && end->told != NULL) {
+        rc = cw_pull_receipt_seal(&key, end->id, end->told, arena, &receipt, err);
     }
     int64_t now_us = cw_now_us();
     struct cw_value id_param[] = { cw_v_id(&end->id.ulid) };
@@ -190,6 +200,6 @@ enum cw_code cw_pull_end(struct cw_model *m, const char *owner, const struct cw_
                          const struct cw_pull_ending *ending, struct cw_err *err)
 {
     const char *code = ending->failure_code == NULL ? NULL : cw_failure_known(ending->failure_code, CW_FAILS_PULL);
-    struct ending end = { m, owner, job, id, ending->status, code, ending->receipt_json, ending->again_us, ending->skew_us };
+    struct ending end = { m, owner, job, id, ending->status, code, ending, ending->again_us, ending->skew_us };
     return cw_tx_pool(m->pool, end_tx, &end, err);
 }

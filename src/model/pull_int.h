@@ -25,4 +25,14 @@ enum cw_code cw_pull_tasks_add(struct cw_db *db, struct cw_pull_id pull, const s
                                const struct cw_task_new *tasks, size_t count, struct cw_arena *arena,
                                struct cw_err *err) CW_MUST_USE;
 
+/* What makes a task the same task: its kind and its URL, or, for one without, its type and reason. */
+void cw_pull_target_hash(const struct cw_data_key *key, const struct cw_task_new *task, struct cw_arena *arena,
+                         uint8_t out[CW_HASH_LEN]);
+/* pull_found.c: makes tasks of what a page names, in its transaction and after its records. */
+enum cw_code cw_pull_found_add(struct cw_db *db, const struct cw_page_commit *page, const struct cw_data_key *key,
+                               struct cw_patient_row patient, struct cw_arena *arena, struct cw_err *err) CW_MUST_USE;
+/* pull_skip.c: adds to the counts. */
+enum cw_code cw_pull_skips_add(struct cw_db *db, struct cw_pull_id pull, const struct cw_pull_skip *skips, size_t count,
+                               struct cw_err *err) CW_MUST_USE;
+
 #endif

@@ -12,26 +12,20 @@
 
 static const struct cw_query q_task_add = {
     .name = "task.add",
-    .sql = "INSERT IGNORE INTO pull_task (id, pull, kind, status, resource_type, ordinal, target_hash, url_sealed,"
-           " key_version, failure_code, ready_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    .params = "bbiibibbibtt",
+    .sql = "INSERT IGNORE INTO pull_task (id, pull, kind, status, resource_type, ordinal, target_hash, target_id, url_sealed,"
+           " key_version, failure_code, ready_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bbiibibbbibtt",
     .columns = "",
-};
-static const struct cw_query q_task_count = {
-    .name = "task.count",
-    .sql = "SELECT COUNT(*) FROM pull_task WHERE pull = ?",
-    .params = "b",
-    .columns = "i",
 };
 
 #define TASK_COLUMNS \
     "SELECT id, kind, status, resource_type, ordinal, pages, received, stored, unchanged, tries, total, failure_code," \
-    " http_status, bytes, ready_at, url_sealed, next_sealed, key_version FROM pull_task "
-#define TASK_KINDS "biibiiiiiiibiitbbi"
+    " http_status, bytes, ready_at, restarts, next_sealed IS NULL, key_version, requests, created, "
+#define TASK_KINDS "biibiiiiiiibiitiiiiibb"
 
 static const struct cw_query q_task_waiting = {
     .name = "task.waiting",
-    .sql = TASK_COLUMNS "WHERE pull = ? AND status = 1 AND ready_at <= ? ORDER BY ordinal, id LIMIT ?",
+    .sql = TASK_COLUMNS "url_sealed, next_sealed FROM pull_task WHERE pull = ? AND status = 1 AND ready_at <= ? ORDER BY ordinal, id LIMIT ?",
     .params = "bti",
     .columns = TASK_KINDS,
 };
@@ -43,29 +37,31 @@ static const struct cw_query q_task_left = {
 };
 static const struct cw_query q_task_all = {
     .name = "task.all",
-    .sql = TASK_COLUMNS "WHERE pull = ? ORDER BY ordinal, id LIMIT ?",
+    .sql = TASK_COLUMNS "NULL, NULL FROM pull_task WHERE pull = ? ORDER BY ordinal, id LIMIT ?",
     .params = "bi",
     .columns = TASK_KINDS,
 };
 static const struct cw_query q_task_lock = {
     .name = "task.lock",
-    .sql = "SELECT status, pages FROM pull_task WHERE id = ? AND pull = ? FOR UPDATE",
+    .sql = "SELECT status, pages, received, empty_pages, known_pages FROM pull_task WHERE id = ? AND pull = ? FOR UPDATE",
     .params = "bb",
-    .columns = "ii",
+    .columns = "iiiii",
 };
 static const struct cw_query q_task_page = {
     .name = "task.page",
     .sql = "UPDATE pull_task SET status = ?, next_sealed = ?, key_version = ?, failure_code = ?, http_status = 200,"
            " total = COALESCE(?, total), pages = pages + 1, received = received + ?, stored = stored + ?,"
-           " unchanged = unchanged + ?, bytes = bytes + ?, tries = 0, updated_at = ? WHERE id = ?",
-    .params = "ibibiiiiitb",
+           " created = created + ?, unchanged = unchanged + ?, bytes = bytes + ?, requests = requests + ?, tries = 0,"
+           " empty_pages = ?, known_pages = ?, updated_at = ? WHERE id = ?",
+    .params = "ibibiiiiiiiiitb",
     .columns = "",
 };
 static const struct cw_query q_task_failed = {
     .name = "task.failed",
-    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + ?, ready_at = ?,"
-           " next_sealed = IF(? = 1, NULL, next_sealed), updated_at = ? WHERE id = ? AND status = 1",
-    .params = "ibiititb",
+    .sql = "UPDATE pull_task SET status = ?, failure_code = ?, http_status = ?, tries = tries + ?, requests = requests + ?, ready_at = ?,"
+           " restarts = restarts + ?, next_sealed = IF(? = 1, NULL, next_sealed), empty_pages = IF(? = 1, 0, empty_pages),"
+           " known_pages = IF(? = 1, 0, known_pages), updated_at = ? WHERE id = ? AND status = 1",
+    .params = "ibiiitiiiitb",
     .columns = "",
 };
 static const struct cw_query q_page_seen = {
@@ -96,11 +92,12 @@ static const struct cw_query q_pull_counts = {
 
 /* ---------------------------------------------------------------------------------------------- adding */
 
-#define ADD_WIDTH 12
+#define ADD_WIDTH 13
+#define EMPTY_PAGES_MAX 3 /* in a row: so many are legal, one more is no end */
+#define KNOWN_PAGES_MAX 3 /* in a row, each with the ids of a page before */
 
-/* What makes a task the same task: its kind and its URL, or, for one that is not asked, its type and reason. */
-static void target_hash(const struct cw_data_key *key, const struct cw_task_new *task, struct cw_arena *arena,
-                        uint8_t out[CW_HASH_LEN])
+void cw_pull_target_hash(const struct cw_data_key *key, const struct cw_task_new *task, struct cw_arena *arena,
+                         uint8_t out[CW_HASH_LEN])
 {
     char *text = task->url.ptr != NULL
                      ? cw_arena_printf(arena, "%d %.*s", (int)task->kind, (int)task->url.len, task->url.ptr)
@@ -122,7 +119,7 @@ static enum cw_code fill_task(struct cw_pull_id *pull, const struct cw_data_key 
         return cw_err_set(err, CW_E_OOM, "task.add", "out of memory");
     }
     own->id = cw_ulid_new();
-    target_hash(key, task, arena, own->hash);
+    cw_pull_target_hash(key, task, arena, own->hash);
     struct cw_value url;
     struct cw_aad aad = { .cell = "pull_task.url", .row = own->id };
     enum cw_code rc = cw_cell_seal(key, aad, task->url.ptr == NULL ? CW_SPAN("") : task->url, arena, &url, err);
@@ -138,6 +135,7 @@ static enum cw_code fill_task(struct cw_pull_id *pull, const struct cw_data_key 
         cw_v_bytes(cw_span_cstr(task->resource_type)),
         cw_v_int(task->ordinal),
         cw_v_bytes(cw_span_of(own->hash, CW_HASH_LEN)),
+        cw_v_bytes(task->target_id),
         url,
         cw_v_int(key->version),
         cw_v_bytes(cw_span_cstr(task->skip_code)),
@@ -185,12 +183,15 @@ static void task_of_row(const struct cw_value *row, struct cw_task *ret)
         .stored = (unsigned)row[7].number,
         .unchanged = (unsigned)row[8].number,
         .tries = (unsigned)row[9].number,
+        .requests = (unsigned)row[18].number,
+        .created = (unsigned)row[19].number,
         .total = row[10].kind == CW_V_NULL ? -1 : row[10].number,
         .failure_code = row[11].bytes,
         .http_status = (int)row[12].number,
         .bytes = (uint64_t)row[13].number,
         .ready_us = row[14].number,
-        .first_page = row[16].kind == CW_V_NULL,
+        .restarts = (unsigned)row[15].number,
+        .first_page = row[16].number == 1,
     };
 }
 
@@ -216,7 +217,7 @@ enum cw_code cw_pull_tasks(struct cw_model *m, struct cw_pull_id id, struct cw_a
     if (rc != CW_OK) {
         return rc;
     }
-    struct cw_value params[] = { cw_v_id(&id.ulid), cw_v_int(CW_PULL_TASKS_MAX + 1000) };
+    struct cw_value params[] = { cw_v_id(&id.ulid), cw_v_int(CW_PULL_TASKS_MAX) };
     struct cw_rows rows;
     rc = cw_db_select(db, &q_task_all, params, arena, &rows, err);
     cw_db_put(db);
@@ -242,10 +243,14 @@ static enum cw_code open_urls(struct cw_model *m, struct cw_db *db, struct cw_pa
             cw_data_key_wipe(&key);
             rc = cw_patient_key(m, db, patient, (uint32_t)row[17].number, &key, err);
         }
-        if (rc == CW_OK && row[16].kind != CW_V_NULL) {
-            rc = cw_cell_unseal(&key, CW_AAD("pull_task.next", tasks[i].id), &row[16], arena, &tasks[i].url, err);
-        } else if (rc == CW_OK) {
-            rc = cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[15], arena, &tasks[i].url, err);
+        bool later = row[21].kind != CW_V_NULL;
+        if (rc == CW_OK && later) {
+            rc = cw_cell_unseal(&key, CW_AAD("pull_task.next", tasks[i].id), &row[21], arena, &tasks[i].url, err);
+        }
+        if (rc == CW_OK && !later) {
+            rc = cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[20], arena, &tasks[i].url, err);
+        } else if (rc == CW_OK && cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[20], arena, &tasks[i].first_url, NULL) != CW_OK) {
+            tasks[i].first_url = (struct cw_span){ NULL, 0 }; /* sealed before the key was changed: nothing but a smaller page needs it */
         }
     }
     return rc;
@@ -294,10 +299,12 @@ struct committing {
     struct cw_db *db;
     struct cw_arena *arena;
     struct cw_data_key key;
+    unsigned pages, received;       /* before this page */
+    unsigned empty, known;          /* in a row, this page counted */
     struct cw_err *err;
 };
 
-static enum cw_code lock_task(struct committing *c, unsigned *ret_pages)
+static enum cw_code lock_task(struct committing *c)
 {
     struct cw_value params[] = { cw_v_id(&c->page->task.ulid), cw_v_id(&c->page->pull.ulid) };
     const struct cw_value *row;
@@ -306,18 +313,46 @@ static enum cw_code lock_task(struct committing *c, unsigned *ret_pages)
         rc = cw_err_set(c->err, CW_E_CONFLICT, "task.page", "the task has ended");
     }
     if (rc == CW_OK) {
-        *ret_pages = (unsigned)row[1].number;
+        c->pages = (unsigned)row[1].number;
+        c->received = (unsigned)row[2].number;
+        c->empty = (unsigned)row[3].number;
+        c->known = (unsigned)row[4].number;
     }
+    return rc;
+}
+
+/* Remembers a hash in this task; *ret_known whether it was there. */
+static enum cw_code remember(struct committing *c, const char *use, struct cw_span text, bool *ret_known)
+{
+    uint8_t hash[CW_HASH_LEN];
+    cw_data_hash(&c->key, use, text, hash);
+    struct cw_value seen[] = { cw_v_id(&c->page->task.ulid), cw_v_bytes(cw_span_of(hash, CW_HASH_LEN)) };
+    uint64_t affected = 0;
+    enum cw_code rc = cw_db_exec(c->db, &q_page_seen, seen, &affected, c->err);
+    *ret_known = rc == CW_OK && affected == 0;
+    return rc;
+}
+
+/* Servers whose `next` never ends send the same entries under ever new URLs, or the same few pages in turn. */
+static enum cw_code guard_ids(struct committing *c)
+{
+    struct cw_span ids = c->page->ids;
+    if (ids.ptr == NULL) {
+        return CW_OK;
+    }
+    bool known = false;
+    enum cw_code rc = ids.len == 0 ? CW_OK : remember(c, "pull.page_ids", ids, &known);
+    c->empty = ids.len == 0 ? c->empty + 1 : 0;
+    c->known = known ? c->known + 1 : ids.len == 0 ? c->known : 0;
     return rc;
 }
 
 /* Remembers this page's URL and says whether `next` was seen before in this task. */
 static enum cw_code guard_loop(struct committing *c, bool *ret_loop)
 {
-    uint8_t this_page[CW_HASH_LEN], next_page[CW_HASH_LEN];
-    cw_data_hash(&c->key, "pull.page", c->page->page_url, this_page);
-    struct cw_value seen[] = { cw_v_id(&c->page->task.ulid), cw_v_bytes(cw_span_of(this_page, CW_HASH_LEN)) };
-    enum cw_code rc = cw_db_exec(c->db, &q_page_seen, seen, NULL, c->err);
+    uint8_t next_page[CW_HASH_LEN];
+    bool again;
+    enum cw_code rc = remember(c, "pull.page", c->page->page_url, &again);
     *ret_loop = false;
     if (rc != CW_OK || c->page->next_url.ptr == NULL) {
         return rc;
@@ -326,7 +361,32 @@ static enum cw_code guard_loop(struct committing *c, bool *ret_loop)
     struct cw_value find[] = { cw_v_id(&c->page->task.ulid), cw_v_bytes(cw_span_of(next_page, CW_HASH_LEN)) };
     struct cw_rows rows;
     rc = cw_db_select(c->db, &q_page_find, find, c->arena, &rows, c->err);
-    *ret_loop = rc == CW_OK && rows.count > 0;
+    *ret_loop = rc == CW_OK && (rows.count > 0 || c->known >= KNOWN_PAGES_MAX);
+    return rc;
+}
+
+static const struct cw_query q_task_url = {
+    .name = "task.url",
+    .sql = "UPDATE pull_task SET url_sealed = ?, key_version = ? WHERE id = ? AND pull = ? AND status = 1",
+    .params = "bibb",
+    .columns = "",
+};
+
+/* What the search begins with from now on. The row's other sealed cell is empty, or is sealed under the same key in this transaction. */
+static enum cw_code put_first_url(struct cw_db *db, const struct cw_data_key *key, struct cw_pull_id pull, struct cw_task_id task,
+                                  struct cw_span url, struct cw_err *err)
+{
+    struct cw_arena *arena = cw_arena_new(4 * CW_LINK_MAX);
+    if (arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.url", "out of memory");
+    }
+    struct cw_value sealed = cw_v_null();
+    enum cw_code rc = cw_cell_seal(key, CW_AAD("pull_task.url", task), url, arena, &sealed, err);
+    if (rc == CW_OK) {
+        struct cw_value params[] = { sealed, cw_v_int(key->version), cw_v_id(&task.ulid), cw_v_id(&pull.ulid) };
+        rc = cw_db_exec(db, &q_task_url, params, NULL, err);
+    }
+    cw_arena_free(arena);
     return rc;
 }
 
@@ -347,83 +407,70 @@ static enum cw_code move_task(struct committing *c, const char *failure, struct 
         page->total < 0 ? cw_v_null() : cw_v_int(page->total),
         cw_v_int(page->received),
         cw_v_int(c->result.stored),
+        cw_v_int(cw_record_batch_created(page->records)),
         cw_v_int(c->result.unchanged),
         cw_v_int((int64_t)page->bytes),
+        cw_v_int(page->requests),
+        cw_v_int(c->empty),
+        cw_v_int(c->known),
         cw_v_time(cw_now_us()),
         cw_v_id(&page->task.ulid),
     };
+    c->result.ended = status != CW_TASK_WAITING;
     rc = cw_db_exec(c->db, &q_task_page, params, NULL, c->err);
     if (rc != CW_OK) {
         return rc;
     }
-    struct cw_value counts[] = { cw_v_int(1), cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
+    struct cw_value counts[] = { cw_v_int(page->requests), cw_v_int(page->received), cw_v_int(c->result.stored), cw_v_int(c->result.unchanged),
                                  cw_v_int(failure != NULL), cw_v_id(&page->pull.ulid) };
     return cw_db_exec(c->db, &q_pull_counts, counts, NULL, c->err);
 }
 
-/* Documents cost a server much (Epic allows so many a day): one that we have is not fetched again while what names it is unchanged. */
-static enum cw_code skip_known(struct committing *c, struct cw_patient_row patient, struct cw_task_new *found)
+/* Why the search must not go on although the server says so; NULL: it may. */
+static const char *why_over(const struct committing *c)
 {
-    for (size_t i = 0; i < c->page->found_count; i++) {
-        found[i] = c->page->found[i];
-        if (found[i].kind != CW_TASK_DOCUMENT || !cw_record_batch_unchanged(c->page->records, found[i].parent_type, found[i].parent_id)) {
-            continue;
-        }
-        struct cw_document_at at = { .endpoint = c->page->endpoint,
-                                     .tenant_context = c->page->tenant_context,
-                                     .url = found[i].url,
-                                     .binary_id = found[i].binary_id };
-        bool known = false;
-        enum cw_code rc = cw_document_known(c->db, &c->key, patient, &at, c->arena, &known, c->err);
-        if (rc != CW_OK) {
-            return rc;
-        }
-        found[i].skip_code = known ? "unchanged" : NULL;
+    if (c->result.loop) {
+        return "paging_loop";
     }
-    return CW_OK;
+    if (c->page->end_code != NULL || c->page->next_url.ptr == NULL) {
+        return c->page->end_code;
+    }
+    if (c->empty > EMPTY_PAGES_MAX) {
+        return "paging_empty";
+    }
+    bool over = c->pages + 1 >= CW_PAGES_MAX || c->received + c->page->received >= CW_SEARCH_ENTRIES_MAX;
+    return over ? "paging_limit" : NULL;
 }
 
-/* References and documents found in this page, up to the pull's budget of tasks. */
-static enum cw_code add_found(struct committing *c, struct cw_patient_row patient)
+static enum cw_code store_page(struct committing *c, struct cw_patient_row patient)
 {
-    if (c->page->found_count == 0) {
-        return CW_OK;
+    const struct cw_page_commit *page = c->page;
+    enum cw_code rc = cw_record_store(c->db, page->records, &c->result.stored, &c->result.unchanged, c->err);
+    if (rc == CW_OK && page->document != NULL) {
+        rc = cw_document_store(c->db, &c->key, patient, page->document, c->arena, c->err);
     }
-    struct cw_task_new *found = cw_arena_array(c->arena, c->page->found_count, sizeof *found);
-    if (found == NULL) {
-        return cw_err_set(c->err, CW_E_OOM, "task.page", "out of memory");
-    }
-    struct cw_value params[] = { cw_v_id(&c->page->pull.ulid) };
-    const struct cw_value *row;
-    enum cw_code rc = skip_known(c, patient, found);
     if (rc == CW_OK) {
-        rc = cw_db_one(c->db, &q_task_count, params, c->arena, &row, c->err);
+        rc = cw_pull_skips_add(c->db, page->pull, page->skips, page->skip_count, c->err);
     }
-    if (rc != CW_OK) {
-        return rc;
-    }
-    size_t room = row[0].number >= CW_PULL_TASKS_MAX ? 0 : (size_t)(CW_PULL_TASKS_MAX - row[0].number);
-    size_t count = c->page->found_count < room ? c->page->found_count : room;
-    return cw_pull_tasks_add(c->db, c->page->pull, &c->key, found, count, c->arena, c->err);
+    return rc;
 }
 
 static enum cw_code commit_locked(struct committing *c)
 {
     enum cw_pull_status status;
     struct cw_patient_row patient;
-    unsigned pages;
     enum cw_code rc = cw_pull_lock(c->db, c->page->pull, c->arena, &status, &patient, c->err);
     if (rc == CW_OK) {
-        rc = lock_task(c, &pages);
+        rc = lock_task(c);
     }
     if (rc == CW_OK) {
         rc = cw_patient_key(c->m, c->db, patient, 0, &c->key, c->err);
     }
     if (rc == CW_OK) {
-        rc = cw_record_store(c->db, c->page->records, &c->result.stored, &c->result.unchanged, c->err);
+        rc = store_page(c, patient);
     }
-    if (rc == CW_OK && c->page->document != NULL) {
-        rc = cw_document_store(c->db, &c->key, patient, c->page->document, c->arena, c->err);
+    if (rc == CW_OK) {
+        rc = guard_ids(c);
     }
     if (rc == CW_OK) {
         rc = guard_loop(c, &c->result.loop);
@@ -431,13 +478,15 @@ static enum cw_code commit_locked(struct committing *c)
     if (rc != CW_OK) {
         return rc;
     }
-    const char *failure = c->result.loop ? "paging_loop" : c->page->end_code;
-    if (failure == NULL && c->page->next_url.ptr != NULL && pages + 1 >= CW_PAGES_MAX) {
-        failure = "paging_limit";
+    if (c->page->first_url.ptr != NULL) {
+        rc = put_first_url(c->db, &c->key, c->page->pull, c->page->task, c->page->first_url, c->err);
     }
-    struct cw_span next = failure == NULL ? c->page->next_url : (struct cw_span){ NULL, 0 };
-    rc = move_task(c, failure, next);
-    return rc == CW_OK ? add_found(c, patient) : rc;
+    if (rc != CW_OK) {
+        return rc;
+    }
+    const char *failure = why_over(c);
+    rc = move_task(c, failure, failure == NULL ? c->page->next_url : (struct cw_span){ NULL, 0 });
+    return rc == CW_OK ? cw_pull_found_add(c->db, c->page, &c->key, patient, c->arena, c->err) : rc;
 }
 
 static enum cw_code commit_tx(struct cw_db *db, void *arg, struct cw_err *err)
@@ -468,12 +517,75 @@ enum cw_code cw_pull_commit_page(struct cw_model *m, const struct cw_page_commit
     return rc;
 }
 
+/* ---------------------------------------------------------------------------------------------- whose it is */
+
+static const struct cw_query q_is_patient = {
+    .name = "pull.is_patient",
+    .sql = "SELECT EXISTS (SELECT 1 FROM connection WHERE id = ? AND upstream_hash = ?)"
+           " OR EXISTS (SELECT 1 FROM connection_patient WHERE connection = ? AND upstream_hash = ?),"
+           " NOT EXISTS (SELECT 1 FROM pull_task WHERE pull = ? AND kind = 1 AND status = 1)",
+    .params = "bbbbb",
+    .columns = "ii",
+};
+
+enum cw_code cw_pull_is_patient(struct cw_model *m, const struct cw_pull *pull, const struct cw_data_key *key, struct cw_span upstream,
+                                bool *ret_ours, bool *ret_sure, struct cw_err *err)
+{
+    struct cw_db *db;
+    enum cw_code rc = cw_db_get(m->pool, 5000, &db, err);
+    struct cw_arena *arena = rc == CW_OK ? cw_arena_new(8192) : NULL;
+    if (rc != CW_OK) {
+        return rc;
+    }
+    uint8_t hash[CW_HASH_LEN];
+    cw_data_hash(key, "connection.upstream", upstream, hash);
+    struct cw_value same = cw_v_bytes(cw_span_of(hash, CW_HASH_LEN));
+    struct cw_value params[] = { cw_v_id(&pull->connection.ulid), same, cw_v_id(&pull->connection.ulid), same, cw_v_id(&pull->id.ulid) };
+    const struct cw_value *row;
+    rc = arena == NULL ? cw_err_set(err, CW_E_OOM, "pull.is_patient", "out of memory")
+                       : cw_db_one(db, &q_is_patient, params, arena, &row, err);
+    if (rc == CW_OK) {
+        *ret_ours = row[0].number != 0;
+        *ret_sure = row[1].number != 0;
+    }
+    cw_arena_free(arena);
+    cw_db_put(db);
+    return rc;
+}
+
 /* ---------------------------------------------------------------------------------------------- a failure */
+
+struct failing {
+    struct cw_model *m;
+    const struct cw_task_failure *failure;
+    struct cw_arena *arena;
+};
+
+/* Begins anew: what was seen is forgotten, and what is asked may be another. The caller has set next_sealed to NULL, so one key version is enough. */
+static enum cw_code begin_anew(struct failing *f, struct cw_db *db, struct cw_err *err)
+{
+    const struct cw_task_failure *failure = f->failure;
+    struct cw_value task[] = { cw_v_id(&failure->task.ulid) };
+    enum cw_code rc = cw_db_exec(db, &q_pages_restart, task, NULL, err);
+    if (rc != CW_OK || failure->new_url.ptr == NULL) {
+        return rc;
+    }
+    CW_AUTO_DATA_KEY key = { .version = 0 };
+    enum cw_pull_status status;
+    struct cw_patient_row patient;
+    rc = cw_pull_lock(db, failure->pull, f->arena, &status, &patient, err);
+    if (rc == CW_OK) {
+        rc = cw_patient_key(f->m, db, patient, 0, &key, err);
+    }
+    return rc == CW_OK ? put_first_url(db, &key, failure->pull, failure->task, failure->new_url, err) : rc;
+}
 
 static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
-    const struct cw_task_failure *failure = arg;
+    struct failing *f = arg;
+    const struct cw_task_failure *failure = f->failure;
     bool final = failure->retry_at_us == 0;
+    cw_arena_clear(f->arena);
     enum cw_code rc = cw_job_hold(db, failure->owner, failure->job, err);
     if (rc != CW_OK) {
         return rc;
@@ -483,8 +595,12 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
         cw_v_int(final ? CW_TASK_FAILED : CW_TASK_WAITING),
         cw_v_bytes(cw_span_cstr(failure->code)),
         failure->http_status == 0 ? cw_v_null() : cw_v_int(failure->http_status),
-        cw_v_int(!failure->not_asked),
+        cw_v_int(!failure->not_asked && !failure->no_try),
+        cw_v_int(failure->requests),
         cw_v_time(final ? now_us : failure->retry_at_us),
+        cw_v_int(failure->restart && failure->new_url.ptr == NULL),
+        cw_v_int(failure->restart),
+        cw_v_int(failure->restart),
         cw_v_int(failure->restart),
         cw_v_time(now_us),
         cw_v_id(&failure->task.ulid),
@@ -492,11 +608,10 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
     uint64_t affected = 0;
     rc = cw_db_exec(db, &q_task_failed, params, &affected, err);
     if (rc == CW_OK && failure->restart) {
-        struct cw_value task[] = { cw_v_id(&failure->task.ulid) };
-        rc = cw_db_exec(db, &q_pages_restart, task, NULL, err);
+        rc = begin_anew(f, db, err);
     }
     if (rc == CW_OK && affected > 0) {
-        struct cw_value counts[] = { cw_v_int(!failure->not_asked), cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
+        struct cw_value counts[] = { cw_v_int(failure->requests), cw_v_int(0), cw_v_int(0), cw_v_int(0), cw_v_int(final),
                                      cw_v_id(&failure->pull.ulid) };
         rc = cw_db_exec(db, &q_pull_counts, counts, NULL, err);
     }
@@ -505,6 +620,11 @@ static enum cw_code failed_tx(struct cw_db *db, void *arg, struct cw_err *err)
 
 enum cw_code cw_pull_task_failed(struct cw_model *m, const struct cw_task_failure *failure, struct cw_err *err)
 {
-    struct cw_task_failure copy = *failure;
-    return cw_tx_pool(m->pool, failed_tx, &copy, err);
+    struct failing f = { .m = m, .failure = failure, .arena = cw_arena_new((size_t)256 * 1024) };
+    if (f.arena == NULL) {
+        return cw_err_set(err, CW_E_OOM, "task.failed", "out of memory");
+    }
+    enum cw_code rc = cw_tx_pool(m->pool, failed_tx, &f, err);
+    cw_arena_free(f.arena);
+    return rc;
 }

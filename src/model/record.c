@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/limits.h"
+#include "base/text.h"
 #include "base/time.h"
 #include "model/audit.h"
 #include "model/codec.h"
@@ -67,6 +68,12 @@ static const struct cw_query q_record_link = {
     .name = "record.link",
     .sql = "INSERT IGNORE INTO record_connection (connection, record, first_pull) VALUES (?, ?, ?)",
     .params = "bbb",
+    .columns = "",
+};
+static const struct cw_query q_record_checked = {
+    .name = "record.checked",
+    .sql = "UPDATE record_connection SET checked_at = ? WHERE connection = ? AND record = ?",
+    .params = "tbb",
     .columns = "",
 };
 
@@ -167,6 +174,15 @@ bool cw_record_batch_unchanged(const struct cw_record_batch *batch, struct cw_sp
     return false;
 }
 
+unsigned cw_record_batch_created(const struct cw_record_batch *batch)
+{
+    unsigned created = 0;
+    for (size_t i = 0; i < batch->count; i++) {
+        created += !batch->items[i].known;
+    }
+    return created;
+}
+
 size_t cw_record_batch_count(const struct cw_record_batch *batch)
 {
     return batch->count;
@@ -188,6 +204,20 @@ static bool content_hash(const struct cw_data_key *key, const struct cw_span *pi
         cw_data_hash(key, "record.content", cw_span_of(digest, sizeof digest), out);
     }
     return ok;
+}
+
+enum cw_code cw_record_hash_id(const struct cw_data_key *key, const struct cw_span *stable, size_t count,
+                               char ret[CW_RECORD_HASH_ID_MAX], struct cw_err *err)
+{
+    uint8_t hash[CW_HASH_LEN];
+    CW_AUTO_STR text;
+    cw_str_init(&text, CW_RECORD_HASH_ID_MAX);
+    cw_str_add_cstr(&text, "hash-");
+    if (!content_hash(key, stable, count, hash) || cw_hex_encode(cw_span_of(hash, 16), &text) != CW_OK) {
+        return cw_err_set(err, CW_E_OOM, "record.hash_id", "the hash could not be made");
+    }
+    memcpy(ret, cw_str_cstr(&text), text.len + 1);
+    return CW_OK;
 }
 
 static bool same_resource(const struct item *item, const struct cw_record_in *record)
@@ -392,12 +422,30 @@ static size_t fill_link(struct store *store, const struct item *item, struct cw_
     return CW_ARRAY_LEN(values);
 }
 
-/* clang-format off */
-static bool is_new(const struct item *item) { return !item->known; }
-static bool is_changed(const struct item *item) { return item->known && item->changed; }
-static bool is_returned(const struct item *item) { return item->returned; }
-static bool is_unlinked(const struct item *item) { return !item->linked; }
-/* clang-format on */
+static size_t fill_checked(struct store *store, const struct item *item, struct cw_value *row)
+{
+    const struct cw_value values[] = { cw_v_time(store->now_us), cw_v_id(&store->batch->target.connection.ulid),
+                                       cw_v_id(&item->id) };
+    memcpy(row, values, sizeof values);
+    return CW_ARRAY_LEN(values);
+}
+
+static bool is_new(const struct item *item)
+{
+    return !item->known;
+}
+static bool is_changed(const struct item *item)
+{
+    return item->known && item->changed;
+}
+static bool is_returned(const struct item *item)
+{
+    return item->returned;
+}
+static bool is_unlinked(const struct item *item)
+{
+    return !item->linked;
+}
 
 /* One bulk statement over the items that `want` picks. */
 static enum cw_code bulk(struct store *store, const struct cw_query *query, bool (*want)(const struct item *),
@@ -416,6 +464,11 @@ static enum cw_code bulk(struct store *store, const struct cw_query *query, bool
         }
     }
     return rows == 0 ? CW_OK : cw_db_bulk(store->db, query, params, rows, NULL, store->err);
+}
+
+static bool is_any(const struct item *item)
+{
+    return item != NULL;
 }
 
 /* One row a page, whatever is in it. */
@@ -463,6 +516,9 @@ static enum cw_code store_all(struct store *store)
     }
     if (rc == CW_OK) {
         rc = bulk(store, &q_record_link, is_unlinked, fill_link);
+    }
+    if (rc == CW_OK && store->batch->target.named) {
+        rc = bulk(store, &q_record_checked, is_any, fill_checked);
     }
     if (rc == CW_OK && store->batch->target.keep_seen) {
         rc = note_seen(store);

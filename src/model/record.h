@@ -25,6 +25,7 @@ struct cw_record_target {
     struct cw_source_id source;
     struct cw_span tenant_context;
     struct cw_pull_id pull;
+    bool named;                         /* read since a reference names it: when that was is kept, so that the next pull need not */
     int64_t since_us;                   /* when the pull began; 0: not told. What it brought is not replaced by an older version (lastUpdated)
                                            on a later page of the same pull: servers page over moving data */
     bool keep_seen;                     /* the page's ids are kept until the pull ends, to know what did not come */
@@ -36,8 +37,14 @@ enum cw_code cw_record_batch_new(const struct cw_record_target *target, const st
  * batch. CW_E_RANGE: type or id over its limit or empty. */
 enum cw_code cw_record_batch_add(struct cw_record_batch *batch, const struct cw_record_in *record,
                                  const struct cw_span *volatile_free, size_t span_count, struct cw_err *err) CW_MUST_USE;
+/* The id of a resource that has none: a keyed hash of its stable bytes, so that the same one keeps it. */
+#define CW_RECORD_HASH_ID_MAX 40
+enum cw_code cw_record_hash_id(const struct cw_data_key *key, const struct cw_span *stable, size_t count,
+                               char ret[CW_RECORD_HASH_ID_MAX], struct cw_err *err) CW_MUST_USE;
 /* After cw_record_store: was this resource there before, with the same content? False for one that is not in the batch. */
 bool cw_record_batch_unchanged(const struct cw_record_batch *batch, struct cw_span type, struct cw_span id);
+/* After cw_record_store: how many of the stored ones are new; the others are changed. */
+unsigned cw_record_batch_created(const struct cw_record_batch *batch);
 size_t cw_record_batch_count(const struct cw_record_batch *batch);
 /* In the caller's transaction: locks the patient's counter, finds what is there, compresses and seals what is new or
  * changed, inserts and updates in bulk, numbers the changes. May run again with the same batch. CW_E_NOT_FOUND: the patient is gone. */

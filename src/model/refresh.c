@@ -10,7 +10,8 @@
 #include "model/refresh_int.h"
 #include "os/sys.h"
 
-#define REFRESH_LEASE_US (60 * CW_SECOND_US) /* longer than a token request may take */
+#define REQUESTS_US (2 * (int64_t)CW_REFRESH_REQUEST_MS * 1000)
+#define REFRESH_LEASE_US (REQUESTS_US + 10 * CW_SECOND_US)
 #define ARENA_MAX ((size_t)512 * 1024)
 
 /* Due a little after its lease: if everybody dies now, the keep-alive finds it. */
@@ -23,8 +24,8 @@ static const struct cw_query q_begin = {
 };
 static const struct cw_query q_settle = {
     .name = "refresh.settle",
-    .sql = "UPDATE token_grant SET lease_owner = NULL, lease_until = NULL, not_before = ?, refresh_due_at = ?"
-           " WHERE connection = ?",
+    .sql = "UPDATE token_grant SET lease_owner = NULL, lease_until = NULL, fence = fence + 1, not_before = ?,"
+           " refresh_due_at = ? WHERE connection = ?",
     .params = "ttb",
     .columns = "",
 };
@@ -179,7 +180,11 @@ enum cw_code cw_refresh_begin(struct cw_model *m, const struct cw_refresh_ask *a
 static enum cw_code held_tx(struct cw_db *db, void *arg, struct cw_err *err)
 {
     const struct cw_value *row;
-    return refresh_hold(arg, db, &row, err);
+    enum cw_code rc = refresh_hold(arg, db, &row, err);
+    if (rc == CW_OK && (row[G_LEASE_UNTIL].kind == CW_V_NULL || row[G_LEASE_UNTIL].number - cw_now_us() < REQUESTS_US)) {
+        rc = refresh_lost(err);
+    }
+    return rc;
 }
 
 enum cw_code cw_refresh_held(struct cw_model *m, const struct cw_refresh_lease *lease, struct cw_err *err)

@@ -12,6 +12,9 @@
 /* Owner names of leases are "family/process": the family is one node's installation, the last part one run of one process. */
 #define CW_OWNER_MAX 64u
 
+/* What one request of a refresh may take at the most. The lease outlasts two of them: a refused scope and a bare 400 are asked again within it. */
+#define CW_REFRESH_REQUEST_MS 25000u
+
 struct cw_refresh_lease {
     struct cw_connection_id connection;
     uint64_t fence;
@@ -32,7 +35,8 @@ enum cw_code cw_refresh_begin(struct cw_model *m, const struct cw_refresh_ask *a
                               struct cw_grant *ret_grant, struct cw_err *err) CW_NONNULL(1, 2, 3, 4) CW_MUST_USE;
 
 /* Between lease and request, once it has been read whom to ask: what was read belongs to the lease's tokens, unless a sign-in or an end came between.
- * CW_E_CONFLICT: one did, the grant has another version or fence by now or is gone; nothing may be sent. */
+ * CW_E_CONFLICT: one did, the grant has another version or fence by now or is gone, or so much of the lease has passed that the requests may outlast it (a machine
+ * that slept); nothing may be sent. */
 enum cw_code cw_refresh_held(struct cw_model *m, const struct cw_refresh_lease *lease, struct cw_err *err)
     CW_NONNULL(1, 2) CW_MUST_USE;
 

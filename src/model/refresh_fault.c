@@ -33,7 +33,7 @@ static const struct cw_query q_one_time = {
 };
 static const struct cw_query q_take_back = {
     .name = "refresh.take_back",
-    .sql = "UPDATE token_grant SET lease_owner = NULL, lease_until = NULL, not_before = ?, refresh_due_at = ?"
+    .sql = "UPDATE token_grant SET lease_owner = NULL, lease_until = NULL, fence = fence + 1, not_before = ?, refresh_due_at = ?"
            " WHERE lease_until > '1970-01-01' AND LEFT(lease_owner, ?) = ? AND lease_owner <> ?",
     .params = "ttibb",
     .columns = "",

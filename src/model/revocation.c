@@ -10,7 +10,6 @@
 
 #define KEEP_TRYING_US CW_DAY_US
 #define KEPT_US (30 * CW_DAY_US)
-#define PRIORITY 150 /* behind a patient who waits, before scheduled pulls */
 
 static const struct cw_query q_grant = {
     .name = "revocation.grant",
@@ -106,7 +105,7 @@ enum cw_code cw_revocation_add(struct cw_model *m, struct cw_db *db, const struc
         cw_v_time(now_us),
     };
     rc = cw_db_exec(db, &q_insert, params, NULL, err);
-    return rc == CW_OK ? cw_job_add(db, CW_JOB_REVOKE, id.ulid, (struct cw_endpoint_id){ { { 0 } } }, PRIORITY, now_us, err)
+    return rc == CW_OK ? cw_job_add(db, CW_JOB_REVOKE, id.ulid, (struct cw_endpoint_id){ { { 0 } } }, CW_JOB_BY_THE_CLOCK, now_us, err)
                        : rc;
 }
 

@@ -98,6 +98,7 @@ enum cw_code cw_http_perform(struct cw_http *http, const struct cw_http_request 
         return rc == CW_E_TOO_BIG ? CW_E_SYNTAX : rc;
     }
     unsigned total_ms = request->total_ms != 0 ? request->total_ms : cw_net_policy_total_ms(http->policy);
+    total_ms = request->most_ms != 0 && request->most_ms < total_ms ? request->most_ms : total_ms;
     int64_t now_us = cw_monotonic_us();
     struct cw_transfer transfer = {
         .policy = http->policy,

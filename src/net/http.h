@@ -37,6 +37,7 @@ struct cw_http_request {
     struct cw_span basic;      /* "user:password" in the form to be base64-coded; absent: none */
     size_t body_max;           /* of the answer, after decompression; required */
     unsigned total_ms;         /* 0: [net] total_timeout_ms */
+    unsigned most_ms;          /* and never more than this; 0: whatever total_ms says */
     unsigned redirects;        /* GET only: how many to follow, same scheme or better, never with credentials or `headers`; at most CW_REDIRECTS_MAX */
     bool want_certificate;     /* fill certificate_until_us; goes on a connection of its own */
     bool fresh_connection;     /* token refresh: no kept connection, so that "sent or not" is never in doubt */

@@ -457,6 +457,11 @@ enum cw_code cw_transfer_redirect(struct cw_transfer *t, struct cw_url **ret_url
         cw_url_free(next);
         return cw_err_set(err, CW_E_BLOCKED, "http", "%s: redirects from https to http", cw_url_host(t->url));
     }
+    /* What the operator allows beyond the public internet was allowed for its own sake: no other server's answer leads there. */
+    if (cw_net_policy_allows(t->policy, next) && strcmp(cw_url_host(next), cw_url_host(t->url)) != 0) {
+        cw_url_free(next);
+        return cw_err_set(err, CW_E_BLOCKED, "http", "%s: redirects to an internal place", cw_url_host(t->url));
+    }
     t->redirects_left--;
     *ret_url = next;
     return CW_OK;

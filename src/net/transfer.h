@@ -43,7 +43,8 @@ enum cw_code cw_transfer_prepare(struct cw_transfer *t, const struct cw_http_req
     CW_NONNULL(1, 2, 3) CW_MUST_USE;
 /* What the end of a transfer means. */
 enum cw_code cw_transfer_finish(struct cw_transfer *t, CURLcode result, struct cw_err *err) CW_NONNULL(1) CW_MUST_USE;
-/* The URL to go on at, when the answer is a redirect that may be followed; NULL in *ret_url otherwise. CW_E_BLOCKED, CW_E_SYNTAX, CW_E_OOM. */
+/* The URL to go on at, when the answer is a redirect that may be followed; NULL in *ret_url otherwise. CW_E_BLOCKED (http after https, or a host of [net] allow
+ * that is not the one that answered), CW_E_SYNTAX, CW_E_OOM. */
 enum cw_code cw_transfer_redirect(struct cw_transfer *t, struct cw_url **ret_url, struct cw_err *err)
     CW_NONNULL(1, 2) CW_MUST_USE;
 /* Frees what prepare made; the easy handle stays. */

@@ -59,7 +59,7 @@ enum cw_config_key {
     CW_CONF_NODE,                /* node: name of this node, default the host name */
     CW_CONF_PULL_PER_CONNECTION, /* requests_per_connection: default 4 */
     CW_CONF_PULL_PER_HOST,       /* requests_per_host: default 8 */
-    CW_CONF_PULL_TOTAL,          /* requests_total: default 64 */
+    CW_CONF_PULL_TOTAL,          /* requests_total: default 2048 */
     CW_CONF_PULL_BYTES,          /* page_bytes: global byte budget of pages in memory; default 256 MiB */
     CW_CONF_DIGEST_THREADS,      /* digest_threads: default 0 = one a core */
     CW_CONF_PULL_COUNT,          /* page_size: _count asked for, default 50 */
@@ -74,6 +74,7 @@ enum cw_config_key {
     /* [sandbox] */
     CW_CONF_SANDBOX_ENABLED,     /* enabled: default false; chartway-sandbox refuses to start without */
     CW_CONF_SANDBOX_DATA,        /* data: folder of transaction Bundles and NDJSON to serve beside the generated patients; optional */
+    CW_CONF_SANDBOX_RECORDINGS,  /* recordings: folder of recorded exchanges, a hospital a file; optional */
     CW_CONF_SANDBOX_OTHER_ORIGIN, /* other_origin: a second host that leads to the sandbox; "" when there is none */
     CW_CONF_SANDBOX_OPERATOR_TOKEN_FILE, /* operator_token_file: bearer token of the fault calls */
     CW_CONF__COUNT

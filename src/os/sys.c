@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/json.h"
 #include "base/secret.h"
 #include "base/span.h"
 #include "base/time.h"
@@ -282,9 +283,19 @@ enum cw_code cw_file_append_line(const char *path, struct cw_span line, struct c
     return rc;
 }
 
+void cw_process_many_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files); /* fewer connections then */
+    }
+}
+
 void cw_process_harden(void)
 {
     clear_environment();
+    cw_json_wipe_freed();
     struct rlimit none = { 0, 0 };
     if (setrlimit(RLIMIT_CORE, &none) != 0) {
         cw_bug("setrlimit cannot lower the core size");

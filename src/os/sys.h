@@ -34,6 +34,8 @@ enum cw_code cw_file_replace(const char *path, unsigned mode, struct cw_span con
  * a crash cut short is ended first. */
 enum cw_code cw_file_append_line(const char *path, struct cw_span line, struct cw_err *err) CW_NONNULL(1) CW_MUST_USE;
 
+/* As many open files as the system lets this process have. */
+void cw_process_many_files(void);
 /* No core dumps, no ptrace by the same user (RLIMIT_CORE 0, PR_SET_DUMPABLE 0), umask 027, SIGPIPE ignored; variables by which the
  * environment would choose proxies, trust or a TLS key log are taken out. Before any other thread. */
 void cw_process_harden(void);

@@ -19,7 +19,7 @@ struct note {
     char *text;            /* patient, target and accept, one after the other */
     size_t patient, target, accept; /* their lengths */
     int status;
-    bool bearer, forgotten;
+    bool bearer, missed, forgotten;
 };
 
 struct cw_sbx_diary {
@@ -52,7 +52,7 @@ void cw_sbx_diary_note(struct cw_sbx_diary *diary, const struct cw_sbx_visit *vi
 {
     struct cw_span patient = cw_span_upto(visit->patient, PATIENT_MAX), accept = cw_span_upto(visit->accept, ACCEPT_MAX);
     struct cw_span target = cw_span_upto(visit->target, CW_SBX_DIARY_TARGET_MAX);
-    struct note note = { .at_us = visit->at_us, .status = visit->status, .bearer = visit->bearer,
+    struct note note = { .at_us = visit->at_us, .status = visit->status, .bearer = visit->bearer, .missed = visit->missed,
                          .patient = patient.len, .target = target.len, .accept = accept.len };
     CW_AUTO_STR text;
     cw_str_init(&text, PATIENT_MAX + ACCEPT_MAX + CW_SBX_DIARY_TARGET_MAX);
@@ -133,6 +133,9 @@ static void emit_note(const struct note *note, struct cw_jsonw *w)
     cw_jsonw_key_text(w, "accept", cw_span_of(note->text + note->patient + note->target, note->accept));
     cw_jsonw_key_int(w, "status", note->status);
     cw_jsonw_key_bool(w, "bearer", note->bearer);
+    if (note->missed) {
+        cw_jsonw_key_bool(w, "missed", true);
+    }
     cw_jsonw_close_object(w);
 }
 

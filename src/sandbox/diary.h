@@ -25,6 +25,7 @@ struct cw_sbx_visit {
     struct cw_span accept;
     int status;
     bool bearer;
+    bool missed;                /* the recording that plays here had no answer to it */
 };
 
 struct cw_sbx_diary;
@@ -42,7 +43,7 @@ struct cw_sbx_wanted {
     int64_t since_us;
 };
 size_t cw_sbx_diary_count(struct cw_sbx_diary *diary, const struct cw_sbx_wanted *wanted) CW_NONNULL(1, 2);
-/* The site's visits, oldest first, as an array of {"at","patient"?,"target","accept","status","bearer"}; of one patient when given. */
+/* The site's visits, oldest first, as an array of {"at","patient"?,"target","accept","status","bearer","missed"?}; of one patient when given. */
 void cw_sbx_diary_emit(struct cw_sbx_diary *diary, struct cw_span site, struct cw_span patient, struct cw_jsonw *w) CW_NONNULL(1, 4);
 /* Forgets the visits to a site: "another day" for its quirks. */
 void cw_sbx_diary_forget(struct cw_sbx_diary *diary, struct cw_span site) CW_NONNULL(1);

@@ -45,6 +45,7 @@ static const struct {
     [CW_SBX_EMPTY_PAGE] = { "empty_page", AT(SEARCH), 0, "the first page is empty but has a next" },
     [CW_SBX_BARE] = { "bare", AT(TOKEN) | AT(REFRESH), 0, "400 with an empty body" },
     [CW_SBX_TRUNCATED] = { "truncated", DOCUMENTS, 0, "the body ends before its Content-Length" },
+    [CW_SBX_WRONG_PATIENT] = { "wrong_patient", AT(SEARCH) | AT(READ), 0, "an entry of another patient; another Patient than the one that was read" },
 };
 
 /* Faults by nature: the patient's family name in the cast. `times` 0: always; else so often in one grant. */

@@ -52,6 +52,7 @@ enum cw_sbx_fault_kind {
     CW_SBX_EMPTY_PAGE,  /* the first page is empty but has a next */
     CW_SBX_BARE,        /* 400 without a word */
     CW_SBX_TRUNCATED,   /* the body ends before its Content-Length */
+    CW_SBX_WRONG_PATIENT, /* one entry more, which names another patient; a read of the Patient answers with another id */
     CW_SBX_FAULT__COUNT
 };
 

@@ -209,6 +209,9 @@ static void search_type(struct visit *visit)
 
 void type_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     struct visit visit = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     struct cw_span type = cw_request_path_var(request, "type");
     const char *path = cw_arena_printf(cw_request_arena(request), "/%.*s", (int)type.len, type.ptr);
@@ -257,6 +260,9 @@ static void next_page(struct visit *visit)
 
 void base_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     struct visit visit = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     next_page(&visit);
     note(&visit, "");
@@ -325,6 +331,9 @@ static void answer_read(struct visit *visit, const struct cw_sbx_type *type, str
         reply_outcome(visit->reply, 403, "forbidden", "The token has no scope for this resource.");
     } else if (strcmp(type->name, "Binary") == 0 && (wants_raw(visit->request) || site_plays(visit->site, CW_SBX_QUIRK_BINARY_RAW))) {
         answer_raw(visit, resource);
+    } else if (strcmp(type->name, "Patient") == 0 && cw_sbx_hit(&visit->faults, CW_SBX_WRONG_PATIENT)) {
+        cw_str_add_cstr(cw_reply_body(visit->reply), "{\"resourceType\":\"Patient\",\"id\":\"stranger\"}");
+        reply_fhir(visit->reply, &visit->faults, JSON_TYPE);
     } else {
         (void)cw_str_add_span(cw_reply_body(visit->reply), resource->bytes);
         reply_fhir(visit->reply, &visit->faults, JSON_TYPE);
@@ -347,6 +356,9 @@ static void read_instance(struct visit *visit, const struct cw_sbx_type *type, s
 
 void instance_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     struct visit visit = { .hospital = hospital_of(request), .site = site_of(request), .request = request, .reply = reply };
     struct cw_span id = cw_request_path_var(request, "id");
     const struct cw_sbx_type *type = cw_sbx_type_find(cw_request_path_var(request, "type"));

@@ -326,6 +326,7 @@ static void refuse(const struct fhir_ask *ask, size_t row)
     const struct fhir_issue *issue = &refusals[row].issue;
     if (issue->text == NULL) {
         cw_reply_status(reply, refusals[row].status);
+        cw_reply_header(reply, "Retry-After", ""); /* nor the one that our own answers have */
     } else if (issue->code == NULL) {
         (void)cw_str_add_cstr(cw_reply_body(reply), "<!doctype html><title>Blocked</title><p>This request looks like an attack.");
         cw_reply_html(reply, refusals[row].status);

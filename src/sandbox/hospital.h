@@ -10,6 +10,7 @@
 #include "sandbox/diary.h"
 #include "sandbox/params.h"
 #include "sandbox/personality.h"
+#include "sandbox/recordings.h"
 #include "sandbox/state.h"
 #include "sandbox/store.h"
 #include "vault/jose.h"
@@ -19,6 +20,7 @@
 struct hospital {
     const struct cw_config *config;
     struct cw_sbx_store *store;
+    struct cw_sbx_recordings *recordings;
     struct cw_sbx_state *state;
     struct cw_sbx_diary *diary;
     struct cw_templates *templates;
@@ -32,6 +34,7 @@ struct hospital {
 struct site {
     struct hospital *hospital;
     struct cw_sbx_personality as;       /* cw_sbx_plain for the paths without a personality */
+    struct cw_sbx_recording *recording; /* what its FHIR side plays; NULL: the charts */
     const char *path;                   /* "/sandbox" or "/sandbox/as/{name}" */
     const char *root;                   /* the same with the origin */
     const char *base;                   /* FHIR base, without slash at its end */
@@ -80,6 +83,9 @@ bool site_enter(struct cw_request *request, struct cw_reply *reply);
 /* To the path with a slash behind it, by GET. */
 void site_redirect_slash(const struct site *site, const char *path, struct cw_reply *reply);
 void unknown_any(struct cw_request *request, struct cw_reply *reply);
+/* A patient of this hospital, by id or by name as cw_sbx_patient_named; a recorded one has one patient. NULL when there is none. */
+const struct cw_sbx_patient *site_patient(const struct site *site, struct cw_span id);
+const struct cw_sbx_patient *site_patient_named(const struct site *site, struct cw_span name);
 /* The FHIR base of a personality as lists of sources have it. NULL when out of memory. */
 const char *site_base_of(const struct hospital *hospital, const struct cw_sbx_personality *personality, struct cw_arena *arena);
 void sources_get(struct cw_request *request, struct cw_reply *reply);
@@ -122,6 +128,10 @@ void metadata_get(struct cw_request *request, struct cw_reply *reply);
 void type_get(struct cw_request *request, struct cw_reply *reply);
 void base_get(struct cw_request *request, struct cw_reply *reply);
 void instance_get(struct cw_request *request, struct cw_reply *reply);
+
+/* recording_http.c: answers what a recorded hospital is asked on its FHIR side; the handlers of that side begin with it. False when the hospital is no recorded
+ * one, or the request is for another door. */
+bool recording_answers(struct cw_request *request, struct cw_reply *reply);
 
 /* operator.c */
 void faults_post(struct cw_request *request, struct cw_reply *reply);

@@ -81,6 +81,9 @@ static enum cw_code start(struct hospital *hospital, struct cw_err *err)
         rc = cw_sbx_store_open(cw_config_text(config, CW_CONF_SANDBOX_DATA), &hospital->store, err);
     }
     if (rc == CW_OK) {
+        rc = cw_sbx_recordings_open(cw_config_text(config, CW_CONF_SANDBOX_RECORDINGS), &hospital->recordings, err);
+    }
+    if (rc == CW_OK) {
         rc = load_id_key(hospital, folder, err);
     }
     if (rc == CW_OK) {
@@ -112,7 +115,7 @@ static enum cw_code serve(struct hospital *hospital, struct cw_err *err)
         .fault_page = page_fault,
     };
     cw_log(CW_LOG_INFO, "sandbox.start", CW_INT("threads", web.threads),
-           CW_INT("patients", cw_sbx_patient_count(hospital->store)));
+           CW_INT("patients", cw_sbx_patient_count(hospital->store)), CW_INT("recordings", cw_sbx_recordings_count(hospital->recordings)));
     return cw_web_run(&web, err);
 }
 
@@ -141,6 +144,7 @@ int main(void)
         cw_signing_key_free(hospital->id_key);
         cw_sbx_state_free(hospital->state);
         cw_sbx_store_free(hospital->store);
+        cw_sbx_recordings_free(hospital->recordings);
         cw_sbx_diary_free(hospital->diary);
     }
     free(hospital);

@@ -80,6 +80,9 @@ static void oauth_uris(struct cw_jsonw *w, const struct site *site)
 
 void metadata_get(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     const struct site *site = site_of(request);
     struct cw_sbx_faults faults = { 0 };
     struct cw_sbx_occasion occasion = { .point = CW_SBX_AT_METADATA, .site = site->as.name, .persona = -1 };

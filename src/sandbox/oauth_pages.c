@@ -59,10 +59,13 @@ void page_fault(struct cw_request *request, struct cw_reply *reply, int status, 
     say(request, reply, status, status == 404 ? "There is nothing here." : "The sandbox hospital cannot answer this.");
 }
 
-static void list_patients(struct hospital *hospital, struct cw_page *page)
+static void list_patients(const struct site *site, struct cw_page *page)
 {
-    for (size_t i = 0; i < cw_sbx_patient_count(hospital->store); i++) {
-        const struct cw_sbx_patient *patient = cw_sbx_patient_at(hospital->store, i);
+    const struct cw_sbx_store *store = site->hospital->store;
+    size_t count = site->recording != NULL ? 1 : cw_sbx_patient_count(store);
+    for (size_t i = 0; i < count; i++) {
+        const struct cw_sbx_patient *patient =
+            site->recording != NULL ? cw_sbx_recording_patient(site->recording) : cw_sbx_patient_at(store, i);
         struct cw_page *item = cw_page_item(page, "patients");
         if (item != NULL) {
             cw_page_bool(item, "first", i == 0);
@@ -74,18 +77,29 @@ static void list_patients(struct hospital *hospital, struct cw_page *page)
     }
 }
 
-/* The built-in ones; single quirks are for those who know what they look for. */
+static void list_personality(const struct hospital *hospital, const struct cw_sbx_personality *personality, struct cw_page *page,
+                             struct cw_arena *arena)
+{
+    struct cw_page *item = cw_page_item(page, "personalities");
+    const char *base = site_base_of(hospital, personality, arena);
+    if (item != NULL && base != NULL) {
+        cw_page_cstr(item, "name", personality->name);
+        cw_page_cstr(item, "doc", personality->doc);
+        cw_page_cstr(item, "base", base);
+    }
+}
+
+/* The built-in ones and the recorded ones; single quirks are for those who know what they look for. */
 static void list_personalities(const struct hospital *hospital, struct cw_page *page, struct cw_arena *arena)
 {
+    size_t recorded = hospital->recordings == NULL ? 0 : cw_sbx_recordings_count(hospital->recordings);
     for (size_t i = 0; i < cw_sbx_personality_count(); i++) {
-        const struct cw_sbx_personality *personality = cw_sbx_personality_at(i);
-        struct cw_page *item = cw_page_item(page, "personalities");
-        const char *base = site_base_of(hospital, personality, arena);
-        if (item != NULL && base != NULL) {
-            cw_page_cstr(item, "name", personality->name);
-            cw_page_cstr(item, "doc", personality->doc);
-            cw_page_cstr(item, "base", base);
-        }
+        list_personality(hospital, cw_sbx_personality_at(i), page, arena);
+    }
+    for (size_t i = 0; i < recorded; i++) {
+        struct cw_sbx_personality as;
+        (void)cw_sbx_recordings_at(hospital->recordings, i, &as);
+        list_personality(hospital, &as, page, arena);
     }
 }
 
@@ -97,7 +111,7 @@ void home_get(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     cw_page_cstr(page, "base", site_of(request)->base);
-    list_patients(hospital_of(request), page);
+    list_patients(site_of(request), page);
     list_personalities(hospital_of(request), page, cw_request_arena(request));
     render(request, reply, "sandbox/home", page, 200);
 }
@@ -274,7 +288,7 @@ static void show_login(struct asked *asked, const char *problem, int status)
     cw_page_cstr(page, "path", asked->site->path);
     cw_page_cstr(page, "client", cw_sbx_client_name(asked->client));
     cw_page_cstr(page, "problem", problem);
-    list_patients(asked->hospital, page);
+    list_patients(asked->site, page);
     allow_way_back(asked);
     render(asked->request, asked->reply, "sandbox/login", page, status);
 }
@@ -333,11 +347,11 @@ static bool read_step(struct asked *asked, struct cw_sbx_params *ret_form)
     return read_asked(asked, cw_sbx_param(ret_form, "request"));
 }
 
-static const struct cw_sbx_patient *patient_of(struct hospital *hospital, const struct cw_sbx_params *form)
+static const struct cw_sbx_patient *patient_of(const struct site *site, const struct cw_sbx_params *form)
 {
     struct cw_span typed = cw_span_trim(cw_sbx_param(form, "name"));
-    const struct cw_sbx_patient *patient = typed.len > 0 ? cw_sbx_patient_named(hospital->store, typed) : NULL;
-    return patient != NULL || typed.len > 0 ? patient : cw_sbx_patient_find(hospital->store, cw_sbx_param(form, "patient"));
+    const struct cw_sbx_patient *patient = typed.len > 0 ? site_patient_named(site, typed) : NULL;
+    return patient != NULL || typed.len > 0 ? patient : site_patient(site, cw_sbx_param(form, "patient"));
 }
 
 /* Faults at the door. False when it has answered. */
@@ -382,7 +396,7 @@ void login_post(struct cw_request *request, struct cw_reply *reply)
     if (!read_step(&asked, &form)) {
         return;
     }
-    const struct cw_sbx_patient *patient = patient_of(asked.hospital, &form);
+    const struct cw_sbx_patient *patient = patient_of(asked.site, &form);
     if (patient == NULL) {
         show_login(&asked, "Nobody of that name is a patient here.", 200);
         return;
@@ -462,7 +476,7 @@ void consent_post(struct cw_request *request, struct cw_reply *reply)
     if (!read_step(&asked, &form)) {
         return;
     }
-    const struct cw_sbx_patient *patient = cw_sbx_patient_find(asked.hospital->store, cw_sbx_param(&form, "patient"));
+    const struct cw_sbx_patient *patient = site_patient(asked.site, cw_sbx_param(&form, "patient"));
     if (patient == NULL) {
         show_login(&asked, "Please sign in again.", 400);
         return;

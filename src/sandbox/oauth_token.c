@@ -110,7 +110,7 @@ static bool open_call(struct call *call)
 
 bool token_pass_faults(struct call *call, enum cw_sbx_point point)
 {
-    const struct cw_sbx_patient *patient = cw_sbx_patient_find(call->hospital->store, call->view.patient);
+    const struct cw_sbx_patient *patient = site_patient(call->site, call->view.patient);
     struct cw_sbx_occasion occasion = { .point = point,
                                         .site = call->site->as.name,
                                         .patient = call->view.patient,

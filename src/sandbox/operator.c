@@ -185,7 +185,13 @@ void requests_delete(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     struct cw_span site = cw_sbx_param(&params, "personality");
-    cw_sbx_diary_forget(hospital_of(request)->diary, site.ptr == NULL ? CW_SPAN("") : site);
+    struct hospital *hospital = hospital_of(request);
+    struct cw_sbx_personality as;
+    struct cw_sbx_recording *recording = hospital->recordings == NULL ? NULL : cw_sbx_recordings_find(hospital->recordings, site, &as);
+    cw_sbx_diary_forget(hospital->diary, site.ptr == NULL ? CW_SPAN("") : site);
+    if (recording != NULL) {
+        cw_sbx_recording_rewind(recording);
+    }
     reply_count(reply, "forgotten", 1);
 }
 

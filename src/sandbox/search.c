@@ -353,6 +353,15 @@ static void add_old_version(const struct cw_sbx_page *page, const struct cw_sbx_
     add_entry(page, &before, true, out);
 }
 
+/* Another patient's, as a server that mixes up its charts gives it away. */
+static void add_stranger(const struct cw_sbx_search *search, const struct cw_sbx_page *page, struct cw_str *out)
+{
+    if (cw_sbx_hit(page->faults, CW_SBX_WRONG_PATIENT)) {
+        cw_str_addf(out, "%s{\"resource\":{\"resourceType\":\"%s\",\"id\":\"stranger-%s\",\"subject\":{\"reference\":\"Patient/stranger\"}}}",
+                    out->len > 0 ? "," : "", search->type->name, search->type->name);
+    }
+}
+
 size_t cw_sbx_search_total(const struct cw_sbx_search *search, const struct cw_sbx_page *page)
 {
     size_t count, total = 0;
@@ -388,6 +397,7 @@ enum cw_code cw_sbx_search_page(const struct cw_sbx_search *search, const struct
         add_old_version(page, before, &entries);
     }
     add_warning(page, put > 0, put == 0, &entries);
+    add_stranger(search, page, &entries);
     if (cw_str_code(&entries) != CW_OK) {
         return entries.code;
     }

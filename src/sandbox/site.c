@@ -63,6 +63,14 @@ static bool name_places(struct site *site, struct cw_arena *arena)
            site->jwks_url != NULL;
 }
 
+/* A recording or a personality of that name. */
+static bool find_site(struct site *site, struct cw_span name)
+{
+    struct hospital *hospital = site->hospital;
+    site->recording = hospital->recordings == NULL ? NULL : cw_sbx_recordings_find(hospital->recordings, name, &site->as);
+    return site->recording != NULL || cw_sbx_personality_find(hospital->state, name, &site->as);
+}
+
 bool site_enter(struct cw_request *request, struct cw_reply *reply)
 {
     struct hospital *hospital = cw_request_context(request);
@@ -73,8 +81,7 @@ bool site_enter(struct cw_request *request, struct cw_reply *reply)
         return false;
     }
     *site = (struct site){ .hospital = hospital, .as = cw_sbx_plain };
-    if (is_under(request) &&
-        !cw_sbx_personality_find(hospital->state, cw_request_path_var(request, "personality"), &site->as)) {
+    if (is_under(request) && !find_site(site, cw_request_path_var(request, "personality"))) {
         cw_reply_fault(reply, "resource_not_found", "personality", "The sandbox has no such personality.");
         return false;
     }
@@ -90,8 +97,29 @@ bool site_enter(struct cw_request *request, struct cw_reply *reply)
     return true;
 }
 
+const struct cw_sbx_patient *site_patient(const struct site *site, struct cw_span id)
+{
+    if (site->recording == NULL) {
+        return cw_sbx_patient_find(site->hospital->store, id);
+    }
+    const struct cw_sbx_patient *patient = cw_sbx_recording_patient(site->recording);
+    return cw_span_eq_cstr(id, patient->id) ? patient : NULL;
+}
+
+const struct cw_sbx_patient *site_patient_named(const struct site *site, struct cw_span name)
+{
+    if (site->recording == NULL) {
+        return cw_sbx_patient_named(site->hospital->store, name);
+    }
+    const struct cw_sbx_patient *patient = cw_sbx_recording_patient(site->recording);
+    return cw_span_eq_nocase(cw_span_trim(name), cw_span_cstr(patient->name)) ? patient : NULL;
+}
+
 void unknown_any(struct cw_request *request, struct cw_reply *reply)
 {
+    if (recording_answers(request, reply)) {
+        return;
+    }
     if (site_plays(site_of(request), CW_SBX_QUIRK_HTML_FOR_UNKNOWN)) {
         (void)cw_str_add_cstr(cw_reply_body(reply), "<!doctype html><title>Welcome</title><p>Nothing is wrong here.");
         cw_reply_html(reply, 200);
@@ -149,6 +177,16 @@ static void each_source(const struct cw_sbx_personality *personality, void *arg)
     }
 }
 
+static void each_recording(const struct hospital *hospital, cw_sbx_personality_fn *fn, void *arg)
+{
+    size_t count = hospital->recordings == NULL ? 0 : cw_sbx_recordings_count(hospital->recordings);
+    for (size_t i = 0; i < count; i++) {
+        struct cw_sbx_personality as;
+        (void)cw_sbx_recordings_at(hospital->recordings, i, &as);
+        fn(&as, arg);
+    }
+}
+
 void sources_get(struct cw_request *request, struct cw_reply *reply)
 {
     struct cw_jsonw w;
@@ -158,6 +196,7 @@ void sources_get(struct cw_request *request, struct cw_reply *reply)
     cw_jsonw_key(&w, "Endpoints");
     cw_jsonw_open_array(&w);
     cw_sbx_personalities_each(rows.hospital->state, each_source, &rows);
+    each_recording(rows.hospital, each_source, &rows);
     cw_jsonw_close_array(&w);
     cw_jsonw_close_object(&w);
     (void)!cw_jsonw_end(&w);

@@ -69,9 +69,8 @@ static void name_of(struct cw_span resource, char *out, size_t size)
     snprintf(out, size, "%s", text.len > 0 ? cw_str_cstr(&text) : "(no name)");
 }
 
-static void imported(struct cw_sbx_patient *patient, const struct cw_sbx_folder *folder, size_t at)
+void cw_sbx_patient_read(struct cw_span id, struct cw_span bytes, struct cw_sbx_patient *patient)
 {
-    struct cw_span bytes, id = cw_sbx_folder_patient(folder, at, &bytes);
     struct cw_span birth = cw_span_upto(cw_walk_member_string(bytes, "birthDate"), sizeof(patient->birth_date) - 1);
     snprintf(patient->id, sizeof(patient->id), "%.*s", (int)id.len, id.ptr);
     snprintf(patient->birth_date, sizeof(patient->birth_date), "%.*s", (int)birth.len, birth.ptr == NULL ? "" : birth.ptr);
@@ -108,7 +107,8 @@ enum cw_code cw_sbx_store_open(const char *folder, struct cw_sbx_store **ret_sto
         invented(&store->patients[i], i);
     }
     for (size_t i = 0; i < more; i++) {
-        imported(&store->patients[own + i], store->folder, i);
+        struct cw_span bytes, id = cw_sbx_folder_patient(store->folder, i, &bytes);
+        cw_sbx_patient_read(id, bytes, &store->patients[own + i]);
     }
     store->count = own + more;
     *ret_store = store;

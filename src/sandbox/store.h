@@ -21,10 +21,13 @@ struct cw_sbx_patient {
     char name[160];
     char birth_date[16];
     const char *note;  /* a literal; "" */
-    int persona;       /* -1: from the folder */
+    int persona;       /* -1: from the folder, or a recording */
 };
 
 struct cw_sbx_store;
+
+/* Fills in what stands in a Patient's bytes, for one without persona. */
+void cw_sbx_patient_read(struct cw_span id, struct cw_span bytes, struct cw_sbx_patient *ret_patient) CW_NONNULL(3);
 
 void cw_sbx_store_free(struct cw_sbx_store *store);
 /* `folder` NULL or "": the invented patients alone. CW_E_IO, CW_E_SYNTAX (a file that is not what its name says), CW_E_TOO_BIG, CW_E_OOM. */

@@ -13,176 +13,15 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "fhir/link.h"
-#include "fhir/references.h"
-#include "fhir/slice.h"
+#include "fhir/plan.h"
+#include "model/search_memory.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "scheduler/harvest.h"
 #include "scheduler/incremental.h"
 
-#define EMPTY_PAGES_MAX 3
-#define SAME_PAGES_MAX 3
-#define YEAR_1000_US (INT64_C(-30610224000) * CW_SECOND_US) /* what DATETIME begins with */
-#define HOST_FAULTS_MAX 5 /* in a row, before a host gets a minute of quiet */
 
 /* ---------------------------------------------------------------------------------------------- a good page */
-
-struct harvest {
-    struct cw_record_batch *records;
-    struct cw_task_new *found;
-    size_t found_count, found_room;
-    unsigned received;
-};
-
-static void find_task(struct page *page, struct harvest *harvest, const struct cw_task_new *task, struct cw_span type)
-{
-    if (harvest->found_count == harvest->found_room) {
-        size_t room = harvest->found_room == 0 ? 64 : harvest->found_room * 2;
-        struct cw_task_new *found = cw_arena_array(page->arena, room, sizeof *found);
-        if (found == NULL) {
-            return; /* a page with more references than memory: the receipt shows what was not asked */
-        }
-        if (harvest->found_count > 0) {
-            memcpy(found, harvest->found, harvest->found_count * sizeof *found);
-        }
-        harvest->found = found;
-        harvest->found_room = room;
-    }
-    char *name = cw_arena_text(page->arena, type);
-    struct cw_span own = cw_arena_span(page->arena, task->url);
-    if (name != NULL && own.ptr != NULL) {
-        unsigned level = page->item->ordinal / CW_LEVEL_ORDINAL + 1;
-        struct cw_task_new *found = &harvest->found[harvest->found_count++];
-        *found = *task;
-        found->resource_type = name;
-        found->ordinal = level * CW_LEVEL_ORDINAL;
-        found->url = own;
-    }
-}
-
-static void follow_reference(struct page *page, struct harvest *harvest, const struct cw_reference *reference)
-{
-    if (!cw_reference_followed(reference)) {
-        return;
-    }
-    CW_AUTO_STR url;
-    cw_str_init(&url, CW_URL_MAX);
-    cw_str_addf(&url, "%s/%.*s/", page->item->run->pinned.base, (int)reference->type.len, reference->type.ptr);
-    cw_percent_encode(reference->id, &url);
-    if (cw_str_code(&url) == CW_OK) {
-        find_task(page, harvest, &(struct cw_task_new){ .kind = CW_TASK_REFERENCE, .url = cw_str_span(&url) }, reference->type);
-    }
-}
-
-static void follow_attachment(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
-                              const struct cw_attachment *attachment)
-{
-    if (attachment->url.ptr == NULL) {
-        return;
-    }
-    /* Relative to the base with its slash, as FHIR references are; the token goes nowhere else. */
-    CW_AUTO_STR with_slash;
-    cw_str_init(&with_slash, CW_URL_MAX);
-    cw_str_addf(&with_slash, "%s/", page->item->run->pinned.base);
-    struct cw_url *base = NULL, *url = NULL;
-    struct cw_err err = { 0 };
-    if (cw_str_code(&with_slash) == CW_OK && cw_url_parse(cw_str_span(&with_slash), &base, &err) == CW_OK &&
-        cw_url_resolve(base, attachment->url, &url, &err) == CW_OK && cw_url_is_under(url, page->item->run->base)) {
-        struct cw_reference place = cw_reference_parse(attachment->url, cw_span_cstr(page->item->run->pinned.base));
-        struct cw_task_new task = { .kind = CW_TASK_DOCUMENT, .url = cw_span_cstr(cw_url_text(url)), .parent_type = entry->type, .parent_id = entry->id };
-        if (place.kind == CW_REF_LOCAL && cw_span_eq_cstr(place.type, "Binary")) {
-            task.binary_id = place.id;
-        }
-        find_task(page, harvest, &task, CW_SPAN("Binary"));
-    }
-    cw_url_free(url);
-    cw_url_free(base);
-}
-
-static enum cw_code collect_references(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
-                                       struct cw_err *err)
-{
-    struct cw_references references;
-    enum cw_code rc =
-        cw_references_read(entry->resource, cw_span_cstr(page->item->run->pinned.base), page->arena, &references, err);
-    if (rc != CW_OK) {
-        return rc;
-    }
-    bool deep = page->item->ordinal / CW_LEVEL_ORDINAL >= CW_REFERENCE_LEVELS;
-    for (size_t i = 0; i < references.reference_count && !deep; i++) {
-        follow_reference(page, harvest, &references.references[i]);
-    }
-    for (size_t i = 0; i < references.attachment_count; i++) {
-        follow_attachment(page, harvest, entry, &references.attachments[i]);
-    }
-    return CW_OK;
-}
-
-/* The server read our Patient under another id, said that the two were merged, and this is the one that its redirect led to. */
-static bool is_merged_patient(const struct task_item *item, const struct cw_slice_entry *entry)
-{
-    CW_AUTO_STR id;
-    cw_str_init(&id, CW_URL_MAX);
-    cw_str_add_cstr(&id, "/Patient/");
-    cw_percent_encode(entry->id, &id);
-    return item->merged && item->kind == CW_TASK_READ && cw_str_code(&id) == CW_OK &&
-           cw_span_ends(cw_span_cstr(item->url), cw_str_span(&id));
-}
-
-/* OperationOutcomes are messages; another Patient than ours is nobody's business. */
-static bool is_wanted(const struct task_item *item, const struct cw_slice_entry *entry)
-{
-    if (entry->fault != CW_SLICE_GOOD || entry->mode == CW_SLICE_MODE_OUTCOME ||
-        cw_span_eq_cstr(entry->type, "OperationOutcome")) {
-        return false;
-    }
-    return !cw_span_eq_cstr(entry->type, "Patient") || cw_span_eq(entry->id, item->run->upstream_patient) ||
-           is_merged_patient(item, entry);
-}
-
-static enum cw_code gather_entry(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
-                                 struct cw_err *err)
-{
-    struct cw_record_in in = { .type = entry->type, .upstream_id = entry->id, .body = entry->resource };
-    if (entry->last_updated.ptr == NULL || !cw_time_parse(entry->last_updated, true, &in.upstream_updated_us) ||
-        in.upstream_updated_us < YEAR_1000_US) {
-        in.upstream_updated_us = 0; /* "0001-01-01" is how some servers say that they do not know */
-    }
-    struct cw_span stable[CW_SLICE_STABLE_MAX];
-    size_t count = cw_slice_stable(entry, stable);
-    enum cw_code rc = cw_record_batch_add(harvest->records, &in, stable, count, err);
-    harvest->received++;
-    return rc == CW_OK ? collect_references(page, harvest, entry, err) : rc;
-}
-
-static enum cw_code gather(struct page *page, struct harvest *harvest, struct cw_err *err)
-{
-    enum cw_code rc = cw_record_batch_new(&page->item->run->target, &page->item->run->key, &harvest->records, err);
-    for (size_t i = 0; rc == CW_OK && !page->raw && i < page->slice.count; i++) {
-        if (is_wanted(page->item, &page->slice.entries[i])) {
-            rc = gather_entry(page, harvest, &page->slice.entries[i], err);
-        }
-    }
-    return rc;
-}
-
-/* Servers whose `next` never ends send the same entries under ever new URLs. */
-static bool brings_the_same(struct page *page)
-{
-    struct task_item *item = page->item;
-    CW_AUTO_STR ids;
-    cw_str_init(&ids, CW_FHIR_PAGE_MAX);
-    uint8_t hash[CW_HASH_LEN];
-    for (size_t i = 0; i < page->slice.count; i++) {
-        cw_str_addf(&ids, "%.*s/", (int)page->slice.entries[i].type.len, page->slice.entries[i].type.ptr);
-        cw_str_add_span(&ids, page->slice.entries[i].id);
-        cw_str_add_char(&ids, '\n');
-    }
-    cw_sha256(cw_str_span(&ids), hash);
-    bool same = !item->first_page && page->slice.count > 0 && memcmp(hash, item->page_ids, sizeof hash) == 0;
-    memcpy(item->page_ids, hash, sizeof hash);
-    item->same_pages = same ? item->same_pages + 1 : 0;
-    return item->same_pages >= SAME_PAGES_MAX;
-}
 
 /* Where the search goes on: always under our base. Absent at the end; *ret_code when it must not be followed. */
 static struct cw_span next_of(struct page *page, const char **ret_code)
@@ -191,15 +30,6 @@ static struct cw_span next_of(struct page *page, const char **ret_code)
     struct cw_span none = { NULL, 0 };
     *ret_code = page->end_code;
     if (item->kind != CW_TASK_SEARCH || page->raw || page->slice.next.ptr == NULL || page->end_code != NULL) {
-        return none;
-    }
-    item->empty_pages = page->slice.count == 0 ? item->empty_pages + 1 : 0;
-    if (item->empty_pages >= EMPTY_PAGES_MAX) {
-        *ret_code = "paging_empty";
-        return none;
-    }
-    if (brings_the_same(page)) {
-        *ret_code = "paging_loop";
         return none;
     }
     struct cw_url *from = NULL, *to = NULL;
@@ -235,11 +65,17 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
         .task = item->id,
         .records = harvest->records,
         .page_url = cw_span_cstr(item->url),
+        .first_url = item->first_page && item->reshaped ? cw_span_cstr(item->url) : (struct cw_span){ NULL, 0 },
         .total = page->raw || page->slice.total > UINT32_MAX ? -1 : page->slice.total,
         .received = harvest->received,
+        .requests = item->asked,
         .bytes = body.len,
         .found = harvest->found,
         .found_count = harvest->found_count,
+        .skips = harvest->skips,
+        .skip_count = harvest->skip_count,
+        .ids = item->kind != CW_TASK_SEARCH ? (struct cw_span){ NULL, 0 } : harvest->ids.len == 0 ? CW_SPAN("") : cw_str_span(&harvest->ids),
+        .connection = run->connection.id,
         .endpoint = run->target.endpoint,
         .tenant_context = run->target.tenant_context,
         .document = page->raw ? &document : NULL,
@@ -248,15 +84,15 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
     struct cw_page_result result;
     enum cw_code rc = cw_pull_commit_page(&page->s->model, &done, &result, err);
     if (rc == CW_OK) {
-        *ret_next = result.loop ? (struct cw_span){ NULL, 0 } : done.next_url;
+        item->asked = 0;
+        *ret_next = result.ended ? (struct cw_span){ NULL, 0 } : done.next_url;
     }
     return rc;
 }
 
 /* ---------------------------------------------------------------------------------------------- moving on */
 
-/* Takes the page out of the counts. */
-static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
+void task_item_leave(struct scheduler *s, struct task_item *item, size_t size)
 {
     struct run *run = item->run;
     s->bytes -= item->reserved;
@@ -265,8 +101,8 @@ static void leave(struct scheduler *s, struct task_item *item, size_t page_size)
     run->host->running--;
     run->in_flight--;
     run->busy--;
-    if (page_size > run->page_size) {
-        run->page_size = page_size;
+    if (size > run->page_size) {
+        run->page_size = size;
     }
 }
 
@@ -279,7 +115,7 @@ static void settle(struct scheduler *s, struct task_item *item, bool goes_on)
     cw_http_response_init(&item->response);
     item->code = CW_OK;
     pthread_mutex_lock(&s->lock);
-    leave(s, item, size);
+    task_item_leave(s, item, size);
     if (goes_on && run->phase != RUN_GONE) {
         run_give_back(run, item);
         item = NULL;
@@ -314,21 +150,18 @@ static void not_stored(struct page *page, enum cw_code rc, const struct cw_err *
 
 static void note_host(struct page *page)
 {
-    if (page->item->given_up != NULL) {
-        return; /* it was not asked */
+    const struct task_item *item = page->item;
+    bool heard = item->code == CW_OK || item->code == CW_E_TIMEOUT || item->code == CW_E_UNAVAILABLE;
+    if (item->given_up != NULL || !heard) {
+        return; /* it was not asked, or the fault is ours */
     }
     pthread_mutex_lock(&page->s->lock);
-    struct host *host = page->item->run->host;
-    host->faults = page->faulty ? host->faults + 1 : 0;
-    int64_t quiet_us = page->quiet_us;
-    if (host->faults >= HOST_FAULTS_MAX && quiet_us < cw_now_us() + CW_MINUTE_US) {
-        quiet_us = cw_now_us() + CW_MINUTE_US;
-        host->faults = 0;
+    struct host *host = item->run->host;
+    struct tenant *tenant = item->run->tenant;
+    host_hears(host, !page->faulty ? HOST_ANSWERED : item->code == CW_E_TIMEOUT ? HOST_TIMED_OUT : HOST_FAILED, cw_now_us());
+    if (page->quiet_us > host->quiet_until_us) {
+        host->quiet_until_us = page->quiet_us;
     }
-    if (quiet_us > host->quiet_until_us) {
-        host->quiet_until_us = quiet_us;
-    }
-    struct tenant *tenant = page->item->run->tenant;
     if (page->tenant_quiet_us > tenant->quiet_until_us) {
         tenant->quiet_until_us = page->tenant_quiet_us;
     }
@@ -344,11 +177,20 @@ static int64_t retry_time(const struct page *page)
     return page->retry_us > ladder_us ? page->retry_us + jitter_us : ladder_us;
 }
 
+/* For a day a server may say "later" as often as it likes: what it would give is not lost by that. A task is made with its pull or its page. */
+static bool is_free(const struct page *page)
+{
+    return page->throttled && cw_now_us() - cw_ulid_time_us(page->item->id.ulid) < CW_DAY_US;
+}
+
 static void put_off(struct page *page)
 {
     struct task_item *item = page->item;
     struct run *run = item->run;
-    bool last = page->verdict == PAGE_FINAL || item->tries + 1 >= CW_TASK_TRIES;
+    /* A server that always expires the second page would be asked for the first for ever: good pages take no restart back. */
+    bool worn = page->verdict == PAGE_RESTART && page->new_url.ptr == NULL && item->restarts >= CW_TASK_RESTARTS;
+    bool no_try = is_free(page);
+    bool last = page->verdict == PAGE_FINAL || worn || (!no_try && item->tries + 1 >= CW_TASK_TRIES);
     struct cw_task_failure failure = {
         .owner = page->s->owner,
         .job = &run->job,
@@ -357,7 +199,10 @@ static void put_off(struct page *page)
         .code = page->code,
         .http_status = (int)item->response.status,
         .retry_at_us = last ? 0 : retry_time(page),
-        .restart = page->verdict == PAGE_RESTART,
+        .restart = page->verdict == PAGE_RESTART && !last,
+        .requests = item->asked,
+        .new_url = page->new_url,
+        .no_try = no_try,
         .not_asked = item->given_up != NULL,
     };
     struct cw_err err = { 0 };
@@ -393,7 +238,8 @@ static void learn(struct page *page)
     }
     pthread_mutex_unlock(&page->s->lock);
     const struct cw_slice_entry *entry = page->slice.count == 1 ? &page->slice.entries[0] : NULL;
-    if (entry == NULL || !item->merged || cw_span_eq(entry->id, run->upstream_patient) || !is_merged_patient(item, entry)) {
+    if (entry == NULL || !item->merged || cw_span_eq(entry->id, run->upstream_patient) ||
+        !harvest_is_merged_patient(item, entry)) {
         return;
     }
     struct cw_err err = { 0 };
@@ -402,16 +248,41 @@ static void learn(struct page *page)
            CW_ERR(&err));
 }
 
+/* A first page that came once its query was changed: the next pull begins with what was taken. */
+static void learn_search(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    struct cw_search_form planned = { .type = cw_span_cstr(item->type) };
+    struct cw_span param, worked, base = cw_span_cstr(run->pinned.base);
+    struct cw_err err = { 0 };
+    if (item->planned_url == NULL || !item->first_page ||
+        !cw_plan_url_query(cw_span_cstr(item->planned_url), base, item->type, &planned.param, &planned.query) ||
+        !cw_plan_url_query(cw_span_cstr(item->url), base, item->type, &param, &worked)) {
+        return;
+    }
+    if (cw_search_learn(&page->s->model, run->connection.endpoint, &planned, worked, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "pull.search_not_learnt", CW_ERR(&err)); /* the next pull finds it out anew */
+    }
+}
+
 static void go_on(struct page *page)
 {
-    struct harvest harvest = { 0 };
+    struct harvest harvest;
     struct cw_span next = { NULL, 0 };
     struct cw_err err = { 0 };
-    enum cw_code rc = gather(page, &harvest, &err);
+    enum cw_code rc = harvest_gather(page, &harvest, &err);
+    if (rc == CW_OK && (harvest.retry != NULL || harvest.end != NULL)) {
+        harvest_release(&harvest);
+        page->verdict = harvest.retry != NULL ? PAGE_RETRY : PAGE_FINAL;
+        page->code = harvest.retry != NULL ? harvest.retry : harvest.end;
+        put_off(page);
+        return;
+    }
     if (rc == CW_OK) {
         rc = commit(page, &harvest, &next, &err);
     }
-    cw_record_batch_free(harvest.records);
+    harvest_release(&harvest);
     if (is_not_storable(rc)) {
         cw_log(CW_LOG_ERR, "pull.page_not_storable", CW_ID("pull", CW_PREFIX_PULL, page->item->run->pull.id), CW_ERR(&err));
         page->verdict = PAGE_RETRY;
@@ -424,13 +295,19 @@ static void go_on(struct page *page)
         return;
     }
     learn(page);
+    learn_search(page);
     struct task_item *item = page->item;
     char *url = next.ptr == NULL ? NULL : cw_span_dup(next);
     if (url != NULL) {
-        free(item->url);
+        if (item->first_page) {
+            item->first_url = item->url;
+        } else {
+            free(item->url);
+        }
         item->url = url;
         item->first_page = false;
-        item->tries = item->refusals = item->redirects = item->forms_tried = 0;
+        item->tries = item->redirects = item->forms_tried = 0;
+        item->refused_version = 0;
     }
     /* Without memory for the next URL the task is read again from its row, which has it. */
     settle(page->s, item, url != NULL);

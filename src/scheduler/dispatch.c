@@ -16,6 +16,8 @@
 
 #define CLAIM_EVERY_US (CW_SECOND_US / 5)
 #define CLAIM_MOST 16
+#define SLEEP_FROM_US (30 * CW_SECOND_US) /* a run that would wait longer is given back meanwhile */
+#define WAITS_MOST_US CW_DAY_US           /* a pull for a host that does not answer */
 #define AWAY_US CW_SECOND_US /* pause after the database was away */
 
 void scheduler_nudge_locked(struct scheduler *s)
@@ -64,11 +66,21 @@ struct tenant *tenant_find(struct scheduler *s, const char *base)
     return tenant;
 }
 
-/* Neither the host nor the tenant has asked for quiet, and the budget has room. */
+static int64_t later(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* When this connection may be asked for: neither host nor tenant wants quiet, the budget has room, and it need not rest. */
+static int64_t quiet_until(const struct run *run)
+{
+    int64_t until_us = later(host_quiet_us(run->host), run->tenant->quiet_until_us);
+    return later(later(until_us, run->rest_until_us), budget_free_us(&run->tenant->budget));
+}
+
 static bool may_ask(const struct run *run, int64_t now_us)
 {
-    return run->host->quiet_until_us <= now_us && run->tenant->quiet_until_us <= now_us &&
-           budget_free_us(&run->tenant->budget) <= now_us;
+    return quiet_until(run) <= now_us;
 }
 
 void task_item_free(struct task_item *item)
@@ -80,6 +92,8 @@ void task_item_free(struct task_item *item)
     cw_http_response_release(&item->response);
     free(item->type);
     free(item->url);
+    free(item->first_url);
+    free(item->planned_url);
     free(item);
 }
 
@@ -101,13 +115,17 @@ void run_free(struct run *run)
 
 void run_give_back(struct run *run, struct task_item *item)
 {
-    item->next = run->ready;
-    run->ready = item;
+    struct task_item **at = &run->ready;
+    while (item->refused_version != 0 && item->refused_version == run->token_version && *at != NULL) {
+        at = &(*at)->next;
+    }
+    item->next = *at;
+    *at = item;
 }
 
 /* ---------------------------------------------------------------------------------------------- claims */
 
-static bool prepare(struct scheduler *s, struct run *run, enum prepare_kind kind)
+static bool prepare(struct scheduler *s, struct run *run, enum prepare_kind kind, bool doubtful)
 {
     struct prepare_item *item = calloc(1, sizeof *item);
     if (item == NULL) {
@@ -115,19 +133,23 @@ static bool prepare(struct scheduler *s, struct run *run, enum prepare_kind kind
     }
     item->run = run;
     item->kind = kind;
+    item->doubtful = doubtful;
     run->busy++;
     queue_put(&s->prepare, &item->node);
     return true;
 }
 
-/* Work that waits on the hospital: a few at a time for each, so that one that hangs holds few preparers (lock held). */
+/* Work that may wait on who gives the tokens: a few at a time for each, so that one that hangs holds few preparers (lock held). */
 static void prepare_at_host(struct scheduler *s, struct run *run, enum prepare_kind kind, enum run_phase phase,
                             int64_t now_us)
 {
-    struct host *host = run->host;
-    if (host->preparing < CW_PREPARE_PER_HOST && may_ask(run, now_us) && prepare(s, run, kind)) {
+    struct host *host = run->token_host;
+    bool doubtful = host->timed_out && host_room(host, 2) == 1;
+    if (host->preparing < host_room(host, CW_PREPARE_PER_HOST) && (!doubtful || s->doubtful < CW_PREPARE_DOUBTFUL) &&
+        may_ask(run, now_us) && prepare(s, run, kind, doubtful)) {
         host->preparing++;
-        budget_take(&run->tenant->budget, now_us); /* metadata or a refresh */
+        s->doubtful += doubtful;
+        budget_take(&run->tenant->budget, now_us); /* a refresh */
         run->phase = phase;
     }
 }
@@ -153,7 +175,7 @@ static void take_on(struct scheduler *s, const struct cw_job *job)
     run->next = s->runs;
     s->runs = run;
     s->run_count++;
-    if (!prepare(s, run, PREPARE_LOAD)) {
+    if (!prepare(s, run, PREPARE_LOAD, false)) {
         run->phase = RUN_GONE; /* its lease runs out and somebody else has it */
     }
     pthread_mutex_unlock(&s->lock);
@@ -169,7 +191,8 @@ static bool claim(struct scheduler *s)
     unsigned room = CW_RUNS_MAX - s->run_count;
     size_t count = 0;
     struct cw_err err = { 0 };
-    enum cw_code rc = cw_job_claim(&s->model, s->owner, s->lease_us, room < CLAIM_MOST ? room : CLAIM_MOST, jobs, &count, &err);
+    unsigned by_clock = s->run_count < CW_RUNS_MAX - CW_RUNS_MAX / 8 ? CLAIM_MOST : 0; /* the rest is for those that somebody waits for */
+    enum cw_code rc = cw_job_claim_lanes(&s->model, s->owner, s->lease_us, room < CLAIM_MOST ? room : CLAIM_MOST, by_clock, jobs, &count, &err);
     if (rc != CW_OK && rc != CW_E_RETRY) {
         cw_log(CW_LOG_WARNING, "job.claim_failed", CW_ERR(&err));
         return false;
@@ -181,6 +204,30 @@ static bool claim(struct scheduler *s)
         scheduler_nudge(s);
     }
     return true;
+}
+
+/* ---------------------------------------------------------------------------------------------- sleep */
+
+/* When a run with nothing under way can go on; at most now_us when it can, or when it is not known (lock held). */
+static int64_t goes_on_us(const struct run *run)
+{
+    bool waits = run->phase == RUN_LOADED || run->phase == RUN_ASKING || (run->phase == RUN_GOING && run->end_code == NULL);
+    if (!waits || run->busy > 0 || run->in_flight > 0) {
+        return 0;
+    }
+    bool at_hand = run->phase != RUN_GOING || run->ready != NULL || run->stale || run->next_due_us == 0;
+    return later(quiet_until(run), at_hand ? 0 : run->next_due_us);
+}
+
+/* A pull that waits holds no lease, no memory and no place: its job is due again when it can go on. */
+static void put_to_sleep(struct scheduler *s, struct run *run, int64_t until_us)
+{
+    struct cw_err err = { 0 };
+    until_us += (int64_t)cw_random_below(CW_SECOND_US);
+    if (cw_job_put_off(&s->model, s->owner, &run->job, until_us, &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+    }
+    cw_log(CW_LOG_DEBUG, "pull.sleeps", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_INT("seconds", (until_us - cw_now_us()) / CW_SECOND_US));
 }
 
 /* ---------------------------------------------------------------------------------------------- waiting tasks */
@@ -196,9 +243,11 @@ static struct task_item *item_new(struct run *run, const struct cw_task *task)
     item->kind = task->kind;
     item->ordinal = task->ordinal;
     item->tries = task->tries;
+    item->restarts = task->restarts;
     item->first_page = task->first_page;
     item->type = cw_span_dup(task->resource_type);
     item->url = cw_span_dup(task->url);
+    item->first_url = task->first_url.ptr == NULL ? NULL : cw_span_dup(task->first_url);
     cw_http_response_init(&item->response);
     if (item->type == NULL || item->url == NULL) {
         task_item_free(item);
@@ -216,7 +265,11 @@ static bool read_waiting(struct scheduler *s, struct run *run)
     }
     struct cw_err err = { 0 };
     struct cw_waiting waiting;
-    enum cw_code rc = cw_pull_waiting(&s->model, &run->pull, 200, arena, &waiting, &err);
+    enum cw_code rc = cw_pull_drop_stored(&s->model, s->owner, &run->job, &run->pull, &err);
+    if (rc != CW_OK) { /* no harm: what is there already is asked for once more */
+        cw_log(CW_LOG_WARNING, "pull.drop_stored_failed", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(&err));
+    }
+    rc = cw_pull_waiting(&s->model, &run->pull, 200, arena, &waiting, &err);
     if (rc != CW_OK) {
         cw_log(CW_LOG_WARNING, "pull.waiting_failed", CW_ID("pull", CW_PREFIX_PULL, run->pull.id), CW_ERR(&err));
         cw_arena_free(arena);
@@ -236,7 +289,7 @@ static bool read_waiting(struct scheduler *s, struct run *run)
     run->next_due_us = waiting.next_us;
     if (waiting.left == 0 && run->phase == RUN_GOING) {
         run->phase = RUN_ENDING;
-        if (!prepare(s, run, PREPARE_END)) {
+        if (!prepare(s, run, PREPARE_END, false)) {
             run->phase = RUN_GONE;
         }
     }
@@ -249,7 +302,7 @@ static bool read_waiting(struct scheduler *s, struct run *run)
 
 static bool may_start(const struct scheduler *s, const struct run *run, size_t reserve, int64_t now_us)
 {
-    return run->in_flight < run->cap && run->host->running < s->per_host && s->fetching < s->total &&
+    return run->in_flight < run->cap && run->host->running < host_room(run->host, s->per_host) && s->fetching < s->total &&
            may_ask(run, now_us) && (s->bytes == 0 || s->bytes + reserve <= s->byte_budget);
 }
 
@@ -284,12 +337,66 @@ static void send_out(struct scheduler *s, struct task_item *item, int64_t now_us
     queue_put(&s->fetch, &item->node);
 }
 
+/* What task_item_leave takes back. */
+static void count_in(struct scheduler *s, struct task_item *item, size_t reserve)
+{
+    item->reserved = reserve;
+    s->bytes += reserve;
+    s->fetching++;
+    item->run->host->running++;
+    item->run->in_flight++;
+    item->run->busy++;
+}
+
+/* A request for the server's metadata, whose answer a preparer takes. NULL out of memory. */
+static struct task_item *metadata_item(struct run *run)
+{
+    struct task_item *item = calloc(1, sizeof *item);
+    if (item == NULL) {
+        return NULL;
+    }
+    item->run = run;
+    item->kind = CW_TASK_READ;
+    item->accept = run->profile->accept;
+    cw_http_response_init(&item->response);
+    item->then = calloc(1, sizeof *item->then);
+    bool known = !run->metadata_with_token || cw_secret_set(&item->bearer, cw_secret_span(&run->token)) == CW_OK;
+    if (item->then == NULL || !known || asprintf(&item->url, "%s/metadata", run->pinned.base) < 0) {
+        free(item->then);
+        item->url = NULL;
+        task_item_free(item);
+        return NULL;
+    }
+    *item->then = (struct prepare_item){ .run = run, .kind = PREPARE_METADATA, .answer = item };
+    return item;
+}
+
+/* One run asks for all of its base; what came of that the others find when they plan anew (lock held). True when it was sent. */
+static bool ask_metadata(struct scheduler *s, struct run *run, int64_t now_us)
+{
+    if (run->tenant->asking && !run->metadata_with_token) {
+        run->phase = RUN_LOADED;
+        return false;
+    }
+    struct task_item *item = may_start(s, run, CW_PAGE_GUESS, now_us) ? metadata_item(run) : NULL;
+    if (item == NULL) {
+        return false;
+    }
+    count_in(s, item, CW_PAGE_GUESS);
+    run->busy++; /* for item->then */
+    run->phase = RUN_ASKED;
+    run->tenant->asking = true;
+    budget_take(&run->tenant->budget, now_us);
+    queue_put(&s->fetch, &item->node);
+    return true;
+}
+
 /* Starts what may start of one run (lock held). True when something did. */
 static bool start_pages(struct scheduler *s, struct run *run, int64_t now_us)
 {
     bool started = false;
     size_t reserve = run->page_size == 0 ? CW_PAGE_GUESS : run->page_size;
-    while (run->ready != NULL && may_start(s, run, reserve, now_us)) {
+    while (run->ready != NULL && (run->ready->given_up != NULL || may_start(s, run, reserve, now_us))) {
         struct task_item *item = run->ready;
         if (cw_secret_set(&item->bearer, cw_secret_span(&run->token)) != CW_OK) {
             return started;
@@ -297,22 +404,29 @@ static bool start_pages(struct scheduler *s, struct run *run, int64_t now_us)
         run->ready = item->next;
         item->next = NULL;
         item->token_version = run->token_version;
-        item->reserved = reserve;
-        s->bytes += reserve;
-        s->fetching++;
-        run->host->running++;
-        run->in_flight++;
-        run->busy++;
+        item->asked_as = ++run->asked;
+        count_in(s, item, reserve);
         send_out(s, item, now_us);
         started = true;
     }
     return started;
 }
 
+/* A server that has been away for so long: the receipt says so, and the next pull begins anew (lock held). */
+static void give_up_all(struct run *run)
+{
+    for (struct task_item *item = run->ready; item != NULL; item = item->next) {
+        item->given_up = item->given_up != NULL ? item->given_up : "unavailable";
+    }
+}
+
 /* What one run needs next (lock held). True when fetches were started. */
 static bool step_locked(struct scheduler *s, struct run *run, int64_t now_us, bool *ret_read)
 {
-    if (run->phase == RUN_LOADED) {
+    if (run->phase == RUN_ASKING) {
+        return ask_metadata(s, run, now_us);
+    }
+    if (run->phase == RUN_LOADED && !run->tenant->asking) {
         prepare_at_host(s, run, PREPARE_PLAN, RUN_PLANNING, now_us);
     }
     if (run->phase != RUN_GOING) {
@@ -320,11 +434,11 @@ static bool step_locked(struct scheduler *s, struct run *run, int64_t now_us, bo
     }
     if (run->end_code != NULL) {
         if (run->in_flight == 0) {
-            run->phase = prepare(s, run, PREPARE_END) ? RUN_ENDING : RUN_GONE;
+            run->phase = prepare(s, run, PREPARE_END, false) ? RUN_ENDING : RUN_GONE;
         }
         return false;
     }
-    if (run->refused_version == run->token_version || token_is_due(run, now_us)) {
+    if (run->refused_version != 0 || token_is_due(run, now_us)) {
         prepare_at_host(s, run, PREPARE_REFRESH, RUN_REFRESHING, now_us);
         return false;
     }
@@ -332,6 +446,9 @@ static bool step_locked(struct scheduler *s, struct run *run, int64_t now_us, bo
     if (run->ready == NULL && run->in_flight == 0 && (run->stale || due)) {
         *ret_read = true;
         return false;
+    }
+    if (host_is_open(run->host) && run->pull.started_us != 0 && now_us - run->pull.started_us > WAITS_MOST_US) {
+        give_up_all(run);
     }
     return start_pages(s, run, now_us);
 }
@@ -343,6 +460,9 @@ static void reap(struct scheduler *s)
         if (run->phase == RUN_GONE && run->busy == 0) {
             *at = run->next;
             s->run_count--;
+            if (run->at_host) {
+                run->host->runs--;
+            }
             run_free(run);
         } else {
             at = &run->next;
@@ -367,6 +487,13 @@ static bool step(struct scheduler *s)
             pthread_mutex_lock(&s->lock);
             bool ignored = false;
             wake |= step_locked(s, run, now_us, &ignored);
+        }
+        int64_t until_us = goes_on_us(run);
+        if (until_us > now_us + SLEEP_FROM_US) {
+            pthread_mutex_unlock(&s->lock);
+            put_to_sleep(s, run, until_us);
+            pthread_mutex_lock(&s->lock);
+            run->phase = RUN_GONE;
         }
     }
     pthread_mutex_unlock(&s->lock);
@@ -409,7 +536,7 @@ static void give_all_back(struct scheduler *s)
     }
     for (struct run *run = s->runs; run != NULL; run = run->next) {
         struct cw_err err = { 0 };
-        if (run->phase != RUN_GONE && cw_job_release(&s->model, s->owner, &run->job, cw_now_us(), &err) != CW_OK) {
+        if (run->phase != RUN_GONE && cw_job_put_off(&s->model, s->owner, &run->job, cw_now_us(), &err) != CW_OK) {
             cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
         }
         run->phase = RUN_GONE;

@@ -7,12 +7,15 @@
 #include "config.h"
 #include "scheduler/scheduler.h"
 
+#include "base/limits.h"
 #include "base/time.h"
 #include "fhir/receipt.h"
 #include "model/failure.h"
+#include "model/pull_receipt.h"
 #include "model/vanish.h"
 #include "os/log.h"
 #include "os/sys.h"
+#include "smart/scope.h"
 
 /* The server's last word: no other question would bring it. */
 static bool is_denial(struct cw_span code)
@@ -49,9 +52,20 @@ static bool is_hole(const struct cw_task *tasks, size_t count, const struct cw_t
     return !refused || (task->kind <= CW_TASK_SEARCH && !type_arrived(tasks, count, task->resource_type));
 }
 
-static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count)
+/* What was met and could not be taken though it was there. */
+static bool lost_any(const struct cw_pull_skip *skips, size_t count)
 {
-    bool any = false, hole = false, failed = false;
+    for (size_t i = 0; i < count; i++) {
+        if (cw_pull_skip_is_loss(skips[i].reason)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum cw_pull_status status_of(const struct run *run, const struct cw_task *tasks, size_t count, bool lost)
+{
+    bool any = false, hole = lost, failed = false;
     for (size_t i = 0; i < count; i++) {
         any |= tasks[i].status == CW_TASK_DONE || tasks[i].pages > 0;
         hole |= is_hole(tasks, count, &tasks[i]);
@@ -85,7 +99,8 @@ static void receipt_task(const struct cw_task *task, struct cw_receipt_task *ret
         .code = task->status == CW_TASK_DONE ? (struct cw_span){ NULL, 0 } : task->failure_code,
         .http_status = task->http_status,
         .pages = task->pages,
-        .requests = task->pages + task->tries,
+        .requests = task->requests,
+        .created = task->created,
         .received = task->received,
         .stored = task->stored,
         .unchanged = task->unchanged,
@@ -94,28 +109,105 @@ static void receipt_task(const struct cw_task *task, struct cw_receipt_task *ret
     };
 }
 
-static enum cw_code emit(struct run *run, const struct cw_task *tasks, size_t count, enum cw_pull_status status,
-                         struct cw_span failure, struct cw_arena *arena, struct cw_str *out, struct cw_err *err)
+/* Is what one scope was asked for not permitted by those granted? Of resource scopes only the permission counts: servers answer in the other
+ * dialect, or with the types of a wild card one by one (then the wild card is lost, and "granted" tells what is there). */
+static bool is_lost(struct cw_span asked, struct cw_span granted)
 {
+    struct cw_scope scope;
+    if (cw_scope_has(granted, asked)) {
+        return false;
+    }
+    return !cw_scope_parse(asked, &scope) || scope.query.ptr != NULL ||
+           (cw_scope_permits(granted, scope.type, false) & scope.permissions) != scope.permissions;
+}
+
+static enum cw_code scopes_of(struct scheduler *s, const struct run *run, struct cw_arena *arena, struct cw_receipt *receipt,
+                              struct cw_err *err)
+{
+    receipt->granted = run->connection.scopes;
+    enum cw_code rc = cw_pull_scopes_asked(&s->model, run->connection.patient, run->connection.id, arena, &receipt->asked, err);
+    CW_AUTO_STR lost;
+    cw_str_init(&lost, CW_SCOPE_MAX + 1);
+    struct cw_span left = receipt->asked, word;
+    while (rc == CW_OK && cw_span_word(&left, &word)) {
+        if (is_lost(word, receipt->granted)) {
+            cw_str_add_span(&lost, word);
+            cw_str_add_char(&lost, ' ');
+        }
+    }
+    if (rc == CW_OK) {
+        receipt->lost = cw_arena_span(arena, cw_str_span(&lost));
+        rc = cw_str_code(&lost) == CW_OK ? CW_OK : cw_err_set(err, cw_str_code(&lost), "pull.receipt", "no room for scopes");
+    }
+    return rc;
+}
+
+/* Everything that goes into an ending besides its status. */
+struct paper {
+    struct cw_str json, jws, types;
+    char sha256[CW_SHA256_TEXT];
+};
+
+static void paper_release(struct paper *paper)
+{
+    cw_str_release(&paper->json);
+    cw_str_release(&paper->jws);
+    cw_str_release(&paper->types);
+}
+
+static enum cw_code write_paper(struct scheduler *s, struct run *run, const struct cw_receipt *receipt, struct paper *paper,
+                                struct cw_err *err)
+{
+    cw_str_init(&paper->json, CW_RECEIPT_MAX);
+    cw_str_init(&paper->jws, CW_TOKEN_MAX);
+    cw_str_init(&paper->types, CW_RECEIPT_TYPES_MAX);
+    enum cw_code rc = cw_receipt_emit(receipt, &paper->json);
+    if (rc == CW_OK) {
+        rc = cw_receipt_emit_types(receipt, &paper->types);
+    }
+    if (rc != CW_OK) {
+        return cw_err_set(err, rc, "pull.receipt", "the receipt could not be written");
+    }
+    cw_pull_receipt_hash(cw_str_span(&paper->json), paper->sha256);
+    return cw_pull_receipt_sign(&s->model, run->pull.id, cw_str_span(&paper->json), &paper->jws, err);
+}
+
+/* What the pull left behind, read once. */
+struct outcome {
+    struct cw_task *tasks;
+    size_t count;
+    struct cw_pull_skip *skips;
+    size_t skip_count;
+};
+
+static enum cw_code receipt_of(struct scheduler *s, struct run *run, const struct outcome *outcome,
+                               struct cw_arena *arena, struct cw_receipt *ret, struct cw_err *err)
+{
+    size_t count = outcome->count;
     struct cw_receipt_task *lines = cw_arena_array(arena, count + 1, sizeof *lines);
-    if (lines == NULL) {
+    struct cw_receipt_skip *skips = cw_arena_array(arena, outcome->skip_count + 1, sizeof *skips);
+    char *pull = cw_arena_alloc(arena, CW_ID_TEXT_MAX);
+    if (lines == NULL || skips == NULL || pull == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.receipt", "out of memory");
     }
     for (size_t i = 0; i < count; i++) {
-        receipt_task(&tasks[i], &lines[i]);
+        receipt_task(&outcome->tasks[i], &lines[i]);
     }
-    struct cw_receipt receipt = {
-        .status = cw_pull_status_name(status),
-        .failure = failure,
+    for (size_t i = 0; i < outcome->skip_count; i++) {
+        const struct cw_pull_skip *skip = &outcome->skips[i];
+        skips[i] = (struct cw_receipt_skip){ .type = skip->resource_type, .reason = skip->reason, .count = skip->count };
+    }
+    cw_id_emit(CW_PREFIX_PULL, run->pull.id.ulid, pull);
+    *ret = (struct cw_receipt){
+        .pull = pull,
         .started_us = run->pull.started_us != 0 ? run->pull.started_us : run->pull.created_us,
         .ended_us = cw_now_us(),
-        .asked = run->connection.scopes,
-        .granted = run->connection.scopes,
         .tasks = lines,
         .count = count,
+        .skips = skips,
+        .skip_count = outcome->skip_count,
     };
-    enum cw_code rc = cw_receipt_emit(&receipt, out);
-    return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "pull.receipt", "the receipt could not be written");
+    return scopes_of(s, run, arena, ret, err);
 }
 
 /* All came: what was here before and did not come is asked for by its id, once. */
@@ -132,20 +224,26 @@ static enum cw_code ask_for_missing(struct scheduler *s, struct run *run, bool *
 
 static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena *arena, bool *ret_more, struct cw_err *err)
 {
-    struct cw_task *tasks;
-    size_t count;
+    struct outcome outcome = { .count = 0 };
+    struct cw_receipt receipt;
     bool full = run->pull.mode == CW_PULL_FULL && run->end_code == NULL;
     enum cw_code rc = full ? cw_vanish_settle(&s->model, run->pull.id, err) : CW_OK;
     if (rc == CW_OK) {
-        rc = cw_pull_tasks(&s->model, run->pull.id, arena, &tasks, &count, err);
+        rc = cw_pull_tasks(&s->model, run->pull.id, arena, &outcome.tasks, &outcome.count, err);
+    }
+    if (rc == CW_OK) {
+        rc = cw_pull_skips(&s->model, run->pull.id, arena, &outcome.skips, &outcome.skip_count, err);
     }
     if (rc == CW_OK) {
         rc = cw_pull_get(&s->model, run->pull.id, arena, &run->pull, err);
     }
+    if (rc == CW_OK) {
+        rc = receipt_of(s, run, &outcome, arena, &receipt, err);
+    }
     if (rc != CW_OK) {
         return rc;
     }
-    enum cw_pull_status status = status_of(run, tasks, count);
+    enum cw_pull_status status = status_of(run, outcome.tasks, outcome.count, lost_any(outcome.skips, outcome.skip_count));
     if (full && status == CW_PULL_COMPLETE) {
         rc = ask_for_missing(s, run, ret_more, err);
         if (rc != CW_OK || *ret_more) {
@@ -153,23 +251,28 @@ static enum cw_code end_in(struct scheduler *s, struct run *run, struct cw_arena
         }
     }
     const char *failure = status != CW_PULL_FAILED ? NULL : run->end_code != NULL ? run->end_code : CW_FAIL_NOTHING_ARRIVED;
-    CW_AUTO_STR receipt;
-    cw_str_init(&receipt, CW_RECEIPT_MAX);
-    rc = emit(run, tasks, count, status, cw_span_cstr(failure), arena, &receipt, err);
+    receipt.status = cw_pull_status_name(status);
+    receipt.failure = cw_span_cstr(failure);
+    struct paper paper;
+    rc = write_paper(s, run, &receipt, &paper, err);
     if (rc == CW_OK) {
         struct cw_pull_ending ending = { .status = status,
                                          .failure_code = failure,
-                                         .receipt_json = cw_str_span(&receipt),
-                                         .again_us = again_at(run, tasks, count),
+                                         .receipt_json = cw_str_span(&paper.json),
+                                         .receipt_jws = cw_str_span(&paper.jws),
+                                         .receipt_sha256 = paper.sha256,
+                                         .types_json = cw_str_span(&paper.types),
+                                         .again_us = again_at(run, outcome.tasks, outcome.count),
                                          .skew_us = run->skew_us };
         rc = cw_pull_end(&s->model, s->owner, &run->job, run->pull.id, &ending, err);
     }
+    paper_release(&paper);
     return rc;
 }
 
 enum cw_code end_pull(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err)
 {
-    struct cw_arena *arena = cw_arena_new((size_t)16 * 1024 * 1024);
+    struct cw_arena *arena = cw_arena_new((size_t)32 * 1024 * 1024);
     if (arena == NULL) {
         return cw_err_set(err, CW_E_OOM, "pull.end", "out of memory");
     }

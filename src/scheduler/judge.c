@@ -15,10 +15,13 @@
 #include "fhir/plan.h"
 #include "fhir/refusal.h"
 #include "model/failure.h"
+#include "net/wait.h"
 #include "os/sys.h"
 
 #define NEW_CONSENT_US (10 * CW_MINUTE_US) /* how long a portal may take to let a consent through to its Patient */
-#define RESET_SECONDS_MAX 86400u          /* over that a reset header is a point in time, not a span */
+#define SUSPECT_US CW_HOUR_US              /* a connection all of whose requests are refused, also with a new token, rests so long */
+#define DOUBT_AGAIN_US (5 * CW_MINUTE_US)  /* a token that was new so long ago may have ended before its time */
+#define REFUSED_IN_ROW_MAX 4u
 
 static void judge(struct page *page, enum verdict verdict, const char *code)
 {
@@ -26,30 +29,12 @@ static void judge(struct page *page, enum verdict verdict, const char *code)
     page->code = code;
 }
 
-/* The server is in trouble, whatever was asked. */
+/* Later, by the ladder. It is the whole server's trouble where nothing came at all, or 5xx; a body that is broken or cut may be this one's. */
 static void judge_trouble(struct page *page, const char *code)
 {
+    const struct task_item *item = page->item;
     judge(page, PAGE_RETRY, code);
-    page->faulty = true;
-}
-
-static void judge_transfer(struct page *page)
-{
-    static const struct {
-        enum cw_code code;
-        enum verdict verdict;
-        const char *name;
-    } table[] = {
-        { CW_E_TOO_BIG, PAGE_FINAL, "page_too_big" }, { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },
-        { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },   { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
-    };
-    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
-        if (table[i].code == page->item->code) {
-            judge(page, table[i].verdict, table[i].name);
-            return;
-        }
-    }
-    judge_trouble(page, page->item->code == CW_E_TIMEOUT ? "timeout" : "unavailable");
+    page->faulty = item->response.status >= 500 || item->code == CW_E_TIMEOUT || (item->code != CW_OK && item->response.status == 0);
 }
 
 /* ---------------------------------------------------------------------------------------------- asking otherwise */
@@ -66,7 +51,7 @@ static bool ask_instead(struct page *page, char *url, const char *code)
     return true;
 }
 
-/* A first page's query made anew by `change` (cw_plan_relax, cw_plan_shrink). False when there is nothing to change. */
+/* A first page's query made anew by `change` (cw_plan_halve, cw_plan_shrink). False when there is nothing to change. */
 static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct cw_str *), const char *code)
 {
     struct task_item *item = page->item;
@@ -75,7 +60,84 @@ static bool ask_changed(struct page *page, bool (*change)(struct cw_span, struct
     }
     CW_AUTO_STR url;
     cw_str_init(&url, CW_URL_MAX);
-    return change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK && ask_instead(page, cw_str_take(&url), code);
+    bool changed = change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK && ask_instead(page, cw_str_take(&url), code);
+    item->reshaped |= changed;
+    return changed;
+}
+
+/* The same with a query that was refused: what it was first is kept, so that what works in its place can be learnt. */
+static bool ask_relaxed(struct page *page, char *url)
+{
+    struct task_item *item = page->item;
+    char *first = item->planned_url == NULL ? strdup(item->url) : NULL;
+    if (!ask_instead(page, url, "query_relaxed")) {
+        free(first);
+        return false;
+    }
+    if (item->planned_url == NULL) {
+        item->planned_url = first;
+    }
+    item->reshaped = true;
+    return true;
+}
+
+static bool relax(struct page *page, bool (*change)(struct cw_span, struct cw_str *))
+{
+    struct task_item *item = page->item;
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    return item->kind == CW_TASK_SEARCH && item->first_page && change(cw_span_cstr(item->url), &url) && cw_str_code(&url) == CW_OK &&
+           ask_relaxed(page, cw_str_take(&url));
+}
+
+/* The same for a search that is past its first page: from the start, in smaller pages, since a next link is the server's own. */
+static bool begin_smaller(struct page *page, bool (*change)(struct cw_span, struct cw_str *))
+{
+    struct task_item *item = page->item;
+    if (item->kind != CW_TASK_SEARCH || item->first_page || item->first_url == NULL) {
+        return false;
+    }
+    CW_AUTO_STR url;
+    cw_str_init(&url, CW_URL_MAX);
+    if (!change(cw_span_cstr(item->first_url), &url) || cw_str_code(&url) != CW_OK) {
+        return false;
+    }
+    page->new_url = cw_arena_span(page->arena, cw_str_span(&url));
+    if (page->new_url.ptr != NULL) {
+        judge(page, PAGE_RESTART, "page_shrunk");
+    }
+    return page->new_url.ptr != NULL;
+}
+
+/* A page that cannot be taken as it is: in smaller ones, until they cannot be smaller. */
+static void judge_smaller(struct page *page, bool (*change)(struct cw_span, struct cw_str *), const char *code)
+{
+    if (!ask_changed(page, change, "page_shrunk") && !begin_smaller(page, change)) {
+        judge(page, PAGE_FINAL, code);
+    }
+}
+
+static void judge_transfer(struct page *page)
+{
+    static const struct {
+        enum cw_code code;
+        enum verdict verdict;
+        const char *name;
+    } table[] = {
+        { CW_E_BLOCKED, PAGE_FINAL, "url_refused" },
+        { CW_E_SYNTAX, PAGE_FINAL, "url_refused" },   { CW_E_STOPPED, PAGE_AGAIN, "stopped" },
+    };
+    if (page->item->code == CW_E_TOO_BIG) {
+        judge_smaller(page, cw_plan_halve, "page_too_big");
+        return;
+    }
+    for (size_t i = 0; i < CW_ARRAY_LEN(table); i++) {
+        if (table[i].code == page->item->code) {
+            judge(page, table[i].verdict, table[i].name);
+            return;
+        }
+    }
+    judge_trouble(page, page->item->code == CW_E_TIMEOUT ? "timeout" : "unavailable");
 }
 
 /* 406 and 415: the next form that was not asked for yet. */
@@ -144,8 +206,8 @@ static void judge_defect(struct page *page)
 {
     if (page->item->tries == 0) {
         judge(page, PAGE_RETRY, "data_defect");
-    } else if (!ask_changed(page, cw_plan_shrink, "page_shrunk")) {
-        judge(page, PAGE_FINAL, "data_defect");
+    } else {
+        judge_smaller(page, cw_plan_shrink, "data_defect");
     }
 }
 
@@ -222,58 +284,102 @@ static bool lacks_scope(const struct page *page)
     return cw_span_find_span(said, CW_SPAN("insufficient_scope")) < said.len;
 }
 
-static void judge_unauthorized(struct page *page)
+/* Nothing shows that the token is good: another is got, once. If that changes nothing, all others have been asked as well, and this connection has brought nothing at all, it is
+ * the hospital's trouble and may pass; otherwise it is the type (lock held). */
+static void doubt_token(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    int64_t now_us = cw_now_us();
+    if (run->renewed_us == 0 || now_us - run->renewed_us > DOUBT_AGAIN_US) {
+        run->refused_version = item->token_version;
+        judge(page, PAGE_AGAIN, "unauthorized");
+    } else if (run->any_good || run->pull.received > 0) {
+        judge(page, PAGE_FINAL, "unauthorized");
+    } else {
+        run->rest_until_us = page->retry_us = now_us + SUSPECT_US;
+        judge(page, PAGE_RETRY, "unauthorized");
+    }
+}
+
+/* Many servers answer with 401 for what the patient may not have (Blue Button's demographics, a dozen types of others). Whether it is the token or the
+ * type, a later request with the same token shows: so a refused one is asked again after the others, and is the type's if they fared better (lock held). */
+static void weigh_refusal(struct page *page)
 {
     struct task_item *item = page->item;
+    struct run *run = item->run;
+    bool first = item->refused_version != item->token_version;
+    bool renewed = first && item->refused_version != 0 && run->any_good; /* a fresh token was refused as well */
+    uint64_t since = first ? item->asked_as : item->refused_as;
+    if (item->token_version != run->token_version) {
+        judge(page, PAGE_AGAIN, "unauthorized"); /* that one is gone already */
+    } else if (run->good_asked > since || renewed) {
+        judge(page, PAGE_FINAL, "unauthorized");
+    } else if (first && (++run->refused_in_row < REFUSED_IN_ROW_MAX || run->renewed_us != 0)) {
+        judge(page, PAGE_AGAIN, "unauthorized");
+    } else {
+        doubt_token(page);
+    }
+    item->refused_version = item->token_version;
+    item->refused_as = since;
+}
+
+static void judge_unauthorized(struct page *page)
+{
     if (lacks_scope(page)) {
         judge(page, PAGE_FINAL, "no_access");
         return;
     }
-    if (item->refusals++ > 0) {
-        /* A fresh token was refused as well: it is this type, not the token (Blue Button's withheld demographics). */
-        judge(page, PAGE_FINAL, "unauthorized");
-        return;
-    }
     pthread_mutex_lock(&page->s->lock);
-    if (item->token_version == item->run->token_version) {
-        item->run->refused_version = item->token_version;
+    weigh_refusal(page);
+    pthread_mutex_unlock(&page->s->lock);
+}
+
+/* What was asked has come: the token is good. */
+static void note_good(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct run *run = item->run;
+    pthread_mutex_lock(&page->s->lock);
+    run->any_good = true;
+    if (item->token_version == run->token_version) {
+        run->refused_in_row = 0;
+        run->good_asked = item->asked_as > run->good_asked ? item->asked_as : run->good_asked;
     }
     pthread_mutex_unlock(&page->s->lock);
-    judge(page, PAGE_AGAIN, "unauthorized");
 }
 
 /* ---------------------------------------------------------------------------------------------- by status */
 
-/* When a server that counts requests takes the next one: Retry-After, a reset header (VA), or the next full minute (eCW says nothing and
- * refuses for the rest of it). */
-static int64_t reset_us(const struct cw_http_response *response, int64_t now_us)
+/* "Later": until when the server said, else to the next full minute where it counts requests (eCW says nothing and refuses for the rest of it). One that
+ * counts is well. What it counts by is the tenant; a 503 is of the whole host. */
+static void judge_throttled(struct page *page, const char *code, bool whole_host)
 {
-    static const char *const names[] = { "x-ratelimit-reset", "RateLimit-Reset" };
-    if (response->retry_after_s >= 0) {
-        return now_us + response->retry_after_s * CW_SECOND_US;
-    }
-    for (size_t i = 0; i < CW_ARRAY_LEN(names); i++) {
-        uint64_t seconds;
-        struct cw_span value = cw_span_trim(cw_http_header_get(response, names[i]));
-        if (value.len == 0 || !cw_span_u64(value, INT64_MAX / CW_SECOND_US, &seconds)) {
-            continue;
-        }
-        int64_t at_us = seconds <= RESET_SECONDS_MAX ? now_us + (int64_t)seconds * CW_SECOND_US : (int64_t)seconds * CW_SECOND_US;
-        return at_us > now_us + CW_DAY_US ? now_us + CW_DAY_US : at_us;
-    }
-    return (now_us / CW_MINUTE_US + 1) * CW_MINUTE_US;
+    int64_t now_us = cw_now_us();
+    long wait_s = cw_http_wait_s(&page->item->response, now_us);
+    judge(page, PAGE_RETRY, code);
+    page->throttled = true;
+    page->retry_us = wait_s >= 0 ? now_us + wait_s * CW_SECOND_US : (now_us / CW_MINUTE_US + 1) * CW_MINUTE_US;
+    *(whole_host ? &page->quiet_us : &page->tenant_quiet_us) = page->retry_us;
 }
 
 static void judge_busy(struct page *page, long status)
 {
-    const struct cw_http_response *response = &page->item->response;
-    judge_trouble(page, status == 429 ? "rate_limited" : "server_error");
+    bool told = cw_http_wait_s(&page->item->response, cw_now_us()) >= 0;
     if (status == 429) {
-        page->faulty = false; /* it counts, so it is well */
-        page->retry_us = page->tenant_quiet_us = reset_us(response, cw_now_us());
-    } else if (response->retry_after_s >= 0) {
-        page->retry_us = page->quiet_us = reset_us(response, cw_now_us());
+        judge_throttled(page, "rate_limited", false);
+    } else if (status == 503 && told) {
+        judge_throttled(page, "server_error", true);
+    } else {
+        judge_trouble(page, "server_error");
     }
+}
+
+/* Some servers count requests and say so with another status. */
+static bool is_throttle(const struct page *page)
+{
+    return (page->item->response.status == 403 || page->item->response.status == 400) &&
+           cw_http_wait_s(&page->item->response, cw_now_us()) > 0;
 }
 
 static void judge_gone(struct page *page)
@@ -282,11 +388,30 @@ static void judge_gone(struct page *page)
     judge(page, first ? PAGE_FINAL : PAGE_RESTART, first ? "gone" : "paging_expired");
 }
 
-/* Some servers refuse a parameter that others need: ask again without the next of them. */
+/* Some servers refuse a parameter that others need: ask again without the one that the answer names, else without the next of them. */
 static void judge_query(struct page *page)
 {
-    if (!ask_changed(page, cw_plan_relax, "query_relaxed")) {
+    struct task_item *item = page->item;
+    struct cw_span url = cw_span_cstr(item->url);
+    struct cw_span query = cw_span_from(url, cw_span_find(url, '?') + 1);
+    struct cw_span named = cw_refusal_parameter(cw_str_span(&item->response.body), query, page->arena);
+    CW_AUTO_STR changed;
+    cw_str_init(&changed, CW_URL_MAX);
+    bool search = item->kind == CW_TASK_SEARCH && item->first_page;
+    if (search && named.ptr != NULL && cw_plan_drop(url, named, &changed) && ask_relaxed(page, cw_str_take(&changed))) {
+        return;
+    }
+    if (!relax(page, cw_plan_relax)) {
         judge(page, PAGE_FINAL, "query_refused");
+    }
+}
+
+/* A second fault of the server itself may be what it brings along that breaks it. */
+static void judge_fault(struct page *page, long status)
+{
+    judge_busy(page, status);
+    if (status == 500 && page->item->tries > 0) {
+        (void)relax(page, cw_plan_drop_includes);
     }
 }
 
@@ -299,6 +424,8 @@ static void judge_status(struct page *page)
         judge_redirect(page);
     } else if (judge_words(page)) {
         return;
+    } else if (is_throttle(page)) {
+        judge_throttled(page, "rate_limited", false);
     } else if (status == 403) {
         judge_forbidden(page);
     } else if (status == 404) {
@@ -310,7 +437,7 @@ static void judge_status(struct page *page)
     } else if (status == 410) {
         judge_gone(page);
     } else if (status == 408 || status == 425 || status == 429 || status >= 500) {
-        judge_busy(page, status);
+        judge_fault(page, status);
     } else {
         judge_query(page);
     }
@@ -348,6 +475,29 @@ static void judge_entries(struct page *page)
     }
 }
 
+/* Text that is not UTF-8 spoils a character, not a page (smart-client-rules 7.9). */
+static enum cw_code slice_repaired(struct page *page, struct cw_span body, struct cw_err *err)
+{
+    CW_AUTO_STR text;
+    cw_str_init(&text, CW_FHIR_PAGE_MAX);
+    if (cw_utf8_valid(body) || cw_utf8_repair(body, &text) != CW_OK) {
+        return CW_E_SYNTAX;
+    }
+    struct cw_span repaired = cw_arena_span(page->arena, cw_str_span(&text));
+    page->repaired = repaired.ptr != NULL;
+    return page->repaired ? cw_slice_read(repaired, page->arena, &page->slice, err) : CW_E_SYNTAX;
+}
+
+/* One retry, since the line may be to blame; then smaller pages, so that those before the broken resource come. */
+static void judge_unreadable(struct page *page, enum cw_code rc)
+{
+    bool json = rc == CW_E_SYNTAX || rc == CW_E_KIND || rc == CW_E_CONFLICT;
+    judge_trouble(page, "answer_unreadable");
+    if (json && page->item->kind == CW_TASK_SEARCH && page->item->tries > 0) {
+        judge_smaller(page, cw_plan_shrink, "answer_unreadable");
+    }
+}
+
 static void judge_body(struct page *page)
 {
     struct task_item *item = page->item;
@@ -358,10 +508,11 @@ static void judge_body(struct page *page)
         return;
     }
     enum cw_code rc = cw_slice_read(body, page->arena, &page->slice, &err);
+    rc = rc == CW_E_SYNTAX ? slice_repaired(page, body, &err) : rc;
     if (rc == CW_E_TOO_BIG) {
-        judge(page, PAGE_FINAL, "page_too_big");
+        judge_smaller(page, cw_plan_halve, "page_too_big");
     } else if (rc != CW_OK) {
-        judge_trouble(page, "answer_unreadable");
+        judge_unreadable(page, rc);
     } else if (page->slice.kind == CW_SLICE_OUTCOME) {
         judge_outcome(page);
     } else if (item->kind == CW_TASK_SEARCH && page->slice.kind != CW_SLICE_BUNDLE) {
@@ -384,5 +535,8 @@ void judge_page(struct page *page)
         judge_status(page);
     } else {
         judge_body(page);
+    }
+    if (page->verdict == PAGE_GOOD) {
+        note_good(page);
     }
 }

@@ -68,13 +68,13 @@ static int64_t later(int64_t a, int64_t b)
 static bool pass_locked(const struct scheduler *s, struct host *host, int64_t interval_us, int64_t *ret_until_us)
 {
     int64_t now_us = cw_now_us();
-    if (host->quiet_until_us <= now_us && host->keep_next_us <= now_us &&
+    if (host_quiet_us(host) <= now_us && host->keep_next_us <= now_us &&
         host->keeping < (unsigned)cw_config_int(s->config, CW_CONF_KEEP_PER_HOST)) {
         host->keeping++;
         host->keep_next_us = now_us + interval_us;
         return true;
     }
-    int64_t from_us = later(later(host->keep_next_us, host->quiet_until_us), later(host->keep_slot_us, now_us));
+    int64_t from_us = later(later(host->keep_next_us, host_quiet_us(host)), later(host->keep_slot_us, now_us));
     host->keep_slot_us = from_us + interval_us;
     *ret_until_us = host->keep_slot_us;
     return false;

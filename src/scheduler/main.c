@@ -14,6 +14,8 @@
 
 #define SMALL_STACK (512u * 1024u)
 #define DIGESTERS_MAX 64
+#define POOL_BESIDE 6u /* connections to the database beside the digesters' */
+#define POOL_MOST 10u  /* of a scheduler; many nodes share one database */
 #define THREADS_MAX (CW_REVOKERS + CW_PREPARERS + CW_KEEPERS + DIGESTERS_MAX + 4)
 
 struct threads {
@@ -67,8 +69,9 @@ static enum cw_code open_all(struct scheduler *s, struct cw_err *err)
     s->page_size = (int)cw_config_int(config, CW_CONF_PULL_COUNT);
     enum cw_code rc = owner_take(cw_config_text(config, CW_CONF_STATE_DIR), s->node, s->owner, err);
     if (rc == CW_OK) {
-        /* A digester holds one connection, a preparer or a keeper now and then one; dispatcher, sequencer, upkeep and prober one each. */
-        rc = cw_model_init(&s->model, config, digesters(config) + CW_KEEPERS / 2 + 8, err);
+        /* A digester holds one connection for a page, all others now and then: who finds none waits a moment. */
+        unsigned pool = digesters(config) + POOL_BESIDE;
+        rc = cw_model_init(&s->model, config, pool > POOL_MOST ? POOL_MOST : pool, err);
     }
     if (rc == CW_OK) {
         rc = cw_profiles_load(cw_config_text(config, CW_CONF_VENDORS_DIR), &s->profiles, err);
@@ -120,10 +123,13 @@ static void work(struct scheduler *s)
         cw_stop_ask();
     }
     dispatcher_run(s);
-    queue_close(&s->prepare);
     queue_close(&s->fetch);
     cw_http_multi_wake(s->multi);
     join_all(&fetcher);
+    /* The dispatcher has waited long enough: what a hospital still owes comes again with the next claim. */
+    cw_http_multi_free(s->multi);
+    s->multi = NULL;
+    queue_close(&s->prepare);
     queue_close(&s->digest);
     join_all(&digest);
     join_all(&others);
@@ -161,6 +167,7 @@ int main(void)
     struct cw_config *config = NULL;
     struct cw_err err = { 0 };
     cw_process_harden();
+    cw_process_many_files();
     cw_log_init("chartway-scheduler", CW_LOG_INFO);
     cw_stop_init();
     enum cw_code rc = s == NULL ? CW_E_OOM : cw_config_load(NULL, &config, &err);

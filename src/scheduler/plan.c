@@ -9,37 +9,25 @@
 #include "fhir/capability.h"
 #include "fhir/plan.h"
 #include "model/failure.h"
+#include "model/search_memory.h"
 #include "model/source.h"
+#include "net/wait.h"
 #include "os/log.h"
 #include "os/sys.h"
 
 #define CAPABILITY_FRESH_US CW_DAY_US
+#define PATIENCE_US (3 * CW_DAY_US) /* of a pull's job with a server that says "later" for its metadata: then without them */
+#define LACK_US (10 * CW_MINUTE_US)
 #define PLAN_JSON_MAX (256u * 1024u)
 
 struct planner {
     struct scheduler *s;
-    struct cw_http *http;
+    struct cw_http *http;             /* for the questions of an incremental pull (incremental.h) */
     struct run *run;
     struct cw_arena *arena;
+    bool known;                       /* what the server can do */
+    struct cw_capability capability;
 };
-
-/* One GET of metadata; with the token where the server wants one. */
-static enum cw_code fetch(struct planner *p, bool with_token, struct cw_http_response *response, struct cw_err *err)
-{
-    const char *url = cw_arena_printf(p->arena, "%s/metadata", p->run->pinned.base);
-    if (url == NULL) {
-        return cw_err_set(err, CW_E_OOM, "plan.capability", "out of memory");
-    }
-    struct cw_http_request request = { .method = CW_HTTP_GET,
-                                       .url = url,
-                                       .accept = p->run->profile->accept,
-                                       .body_max = CW_CAPABILITY_MAX,
-                                       .redirects = with_token ? 0 : CW_REDIRECTS_MAX };
-    if (with_token) {
-        request.bearer = cw_secret_span(&p->run->token);
-    }
-    return cw_http_perform(p->http, &request, response, err);
-}
 
 static enum cw_code read_and_keep(struct planner *p, struct cw_span body, struct cw_capability *ret, struct cw_err *err)
 {
@@ -57,37 +45,74 @@ static enum cw_code read_and_keep(struct planner *p, struct cw_span body, struct
     return CW_OK;
 }
 
-/* False when it is not known: then the plan takes the table and learns from errors. */
-static bool capability_of(struct planner *p, struct cw_capability *ret)
+/* What is kept of the endpoint. True when that is all there is to know for now: it is fresh, or the server has just failed to tell, or does not answer. */
+static bool look_up(struct planner *p)
 {
     struct cw_err err = { 0 };
     struct cw_endpoint endpoint;
-    if (cw_endpoint_get(&p->s->model, p->run->connection.endpoint, p->arena, &endpoint, &err) == CW_OK &&
-        endpoint.capability.ptr != NULL && cw_now_us() - endpoint.capability_us < CAPABILITY_FRESH_US &&
-        cw_capability_read(endpoint.capability, p->arena, ret, &err) == CW_OK) {
-        return true;
+    if (cw_endpoint_get(&p->s->model, p->run->connection.endpoint, p->arena, &endpoint, &err) != CW_OK) {
+        return false;
     }
-    struct cw_http_response response;
-    cw_http_response_init(&response);
-    enum cw_code rc = fetch(p, false, &response, &err);
-    if (rc == CW_OK && (response.status == 401 || response.status == 403)) {
-        cw_http_response_release(&response);
-        cw_http_response_init(&response);
-        rc = fetch(p, true, &response, &err);
+    int64_t now_us = cw_now_us();
+    p->known = endpoint.capability.ptr != NULL && cw_capability_read(endpoint.capability, p->arena, &p->capability, &err) == CW_OK;
+    pthread_mutex_lock(&p->s->lock);
+    bool away = host_is_open(p->run->host);
+    pthread_mutex_unlock(&p->s->lock);
+    return (p->known && now_us - endpoint.capability_us < CAPABILITY_FRESH_US) || now_us - endpoint.capability_failed_us < LACK_US || away;
+}
+
+/* It did not tell: nobody asks again for a while. */
+static void note_lack(struct planner *p, const struct task_item *answer, enum cw_code code)
+{
+    struct cw_err err = { 0 };
+    cw_log(CW_LOG_WARNING, "capability.unknown", CW_INT("status", answer->response.status), CW_LIT("code", cw_code_name(code)));
+    enum cw_code rc = cw_endpoint_note_lack(&p->s->model, p->run->connection.endpoint, CW_LACKS_CAPABILITY, &err);
+    if (rc != CW_OK && rc != CW_E_NOT_FOUND) {
+        cw_log(CW_LOG_WARNING, "capability.not_kept", CW_ERR(&err));
     }
-    if (rc == CW_OK) {
-        rc = response.status == 200 ? read_and_keep(p, cw_str_span(&response.body), ret, &err) : CW_E_UPSTREAM;
+}
+
+/* What the answer says of the host, and of when to come again. True when it is now that nothing can be asked. */
+static bool wants_quiet(struct planner *p, const struct task_item *answer)
+{
+    long status = answer->response.status;
+    int64_t now_us = cw_now_us();
+    long wait_s = answer->code == CW_OK && (status == 429 || status == 503) ? cw_http_wait_s(&answer->response, now_us) : -1;
+    bool told = wait_s > 0;
+    bool well = answer->code == CW_OK && (status < 500 || told);
+    pthread_mutex_lock(&p->s->lock);
+    if (answer->code == CW_OK || answer->code == CW_E_TIMEOUT || answer->code == CW_E_UNAVAILABLE) {
+        host_hears(p->run->host, well ? HOST_ANSWERED : answer->code == CW_E_TIMEOUT ? HOST_TIMED_OUT : HOST_FAILED, now_us);
     }
-    if (rc != CW_OK) {
-        cw_log(CW_LOG_WARNING, "capability.unknown", CW_INT("status", response.status), CW_ERR(&err));
+    if (told) {
+        int64_t *quiet_us = status == 429 ? &p->run->tenant->quiet_until_us : &p->run->host->quiet_until_us;
+        p->run->later_us = now_us + wait_s * CW_SECOND_US;
+        *quiet_us = *quiet_us > p->run->later_us ? *quiet_us : p->run->later_us;
     }
-    cw_http_response_release(&response);
-    return rc == CW_OK;
+    pthread_mutex_unlock(&p->s->lock);
+    return told;
+}
+
+/* The item's first URL, by what this server was found to take. */
+static enum cw_code url_of(struct planner *p, const struct cw_search_memory *memory, const struct cw_plan_item *item, struct cw_str *url)
+{
+    struct cw_plan_item asked = *item;
+    if (item->kind == CW_PLAN_SEARCH) {
+        struct cw_search_form planned = { cw_span_cstr(item->type), cw_span_cstr(item->param), cw_span_cstr(item->query) };
+        const char *query = cw_arena_text(p->arena, cw_search_instead(memory, &planned));
+        asked.query = query == NULL ? item->query : query;
+    }
+    return cw_plan_url(&asked, cw_span_cstr(p->run->pinned.base), p->run->upstream_patient, url);
 }
 
 static enum cw_code tasks_of_plan(struct planner *p, const struct cw_plan *plan, struct cw_task_new *tasks,
                                   struct cw_err *err)
 {
+    struct cw_search_memory *memory = NULL;
+    struct cw_err forgotten = { 0 };
+    if (cw_search_recall(&p->s->model, p->run->connection.endpoint, p->arena, &memory, &forgotten) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "plan.searches_not_recalled", CW_ERR(&forgotten));
+    }
     for (size_t i = 0; i < plan->count; i++) {
         const struct cw_plan_item *item = &plan->items[i];
         struct cw_task_new *task = &tasks[i];
@@ -102,11 +127,13 @@ static enum cw_code tasks_of_plan(struct planner *p, const struct cw_plan *plan,
         }
         CW_AUTO_STR url;
         cw_str_init(&url, CW_URL_MAX);
-        enum cw_code rc = cw_plan_url(item, cw_span_cstr(p->run->pinned.base), p->run->upstream_patient, &url);
+        enum cw_code rc = url_of(p, memory, item, &url);
         if (rc == CW_OK) {
             task->url = cw_arena_span(p->arena, cw_str_span(&url));
         }
-        if (task->url.ptr == NULL) {
+        if (rc == CW_E_TOO_BIG) {
+            task->skip_code = CW_PLAN_SKIP_TOO_LONG; /* the other searches can be asked all the same */
+        } else if (task->url.ptr == NULL) {
             return cw_err_set(err, rc == CW_OK ? CW_E_OOM : rc, "plan.url", "a task's URL could not be made");
         }
     }
@@ -121,10 +148,8 @@ static bool is_readable_version(struct cw_span version)
 
 static enum cw_code make(struct planner *p, struct cw_err *err)
 {
-    struct cw_capability capability;
-    bool known = capability_of(p, &capability);
     const struct cw_profile *profile = p->run->profile;
-    if (known && !is_readable_version(capability.fhir_version)) {
+    if (p->known && !is_readable_version(p->capability.fhir_version)) {
         p->run->end_code = CW_FAIL_FHIR_VERSION;
         return cw_err_set(err, CW_E_UNSUPPORTED, "plan", "the server speaks another version of FHIR than R4");
     }
@@ -136,7 +161,7 @@ static enum cw_code make(struct planner *p, struct cw_err *err)
     }
     struct cw_plan_input input = {
         .granted = p->run->connection.scopes,
-        .capability = known ? &capability : NULL,
+        .capability = p->known ? &p->capability : NULL,
         .pull = profile->pull,
         .types = profile->types,
         .type_count = profile->type_count,
@@ -172,14 +197,56 @@ static enum cw_code make(struct planner *p, struct cw_err *err)
     return rc;
 }
 
-enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err)
+static enum cw_code begin(struct planner *p, struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err)
 {
-    struct planner p = { .s = s, .http = http, .run = run };
-    p.arena = cw_arena_new((size_t)32 * 1024 * 1024);
-    if (p.arena == NULL) {
-        return cw_err_set(err, CW_E_OOM, "plan", "out of memory");
+    *p = (struct planner){ .s = s, .http = http, .run = run, .arena = cw_arena_new((size_t)32 * 1024 * 1024) };
+    return p->arena == NULL ? cw_err_set(err, CW_E_OOM, "plan", "out of memory") : CW_OK;
+}
+
+enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, bool *ret_ask, struct cw_err *err)
+{
+    struct planner p;
+    enum cw_code rc = begin(&p, s, http, run, err);
+    if (rc == CW_OK) {
+        *ret_ask = !look_up(&p);
+        rc = *ret_ask ? CW_OK : make(&p, err);
     }
-    enum cw_code rc = make(&p, err);
+    cw_arena_free(p.arena);
+    return rc;
+}
+
+static enum cw_code told(struct planner *p, const struct task_item *answer, bool *ret_ask, struct cw_err *err)
+{
+    long status = answer->response.status;
+    enum cw_code rc = answer->code;
+    if (rc == CW_E_STOPPED) {
+        return cw_err_set(err, CW_E_STOPPED, "plan", "a stop was asked");
+    }
+    if (wants_quiet(p, answer) && cw_now_us() - cw_ulid_time_us(p->run->job.id.ulid) < PATIENCE_US) {
+        return cw_err_set(err, CW_E_LIMITED, "plan", "the server wants quiet");
+    }
+    if (rc == CW_OK && (status == 401 || status == 403) && !p->run->metadata_with_token) {
+        p->run->metadata_with_token = *ret_ask = true;
+        return CW_OK;
+    }
+    if (rc == CW_OK) {
+        rc = status == 200 ? read_and_keep(p, cw_str_span(&answer->response.body), &p->capability, err) : CW_E_UPSTREAM;
+    }
+    p->known = rc == CW_OK;
+    if (rc != CW_OK) {
+        note_lack(p, answer, rc);
+        (void)look_up(p); /* what it said another day is better than nothing */
+    }
+    return make(p, err);
+}
+
+enum cw_code plan_told(struct scheduler *s, struct cw_http *http, struct run *run, const struct task_item *answer, bool *ret_ask, struct cw_err *err)
+{
+    struct planner p;
+    enum cw_code rc = begin(&p, s, http, run, err);
+    if (rc == CW_OK) {
+        rc = told(&p, answer, ret_ask, err);
+    }
     cw_arena_free(p.arena);
     return rc;
 }

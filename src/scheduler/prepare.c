@@ -16,6 +16,7 @@
 #include "os/log.h"
 #include "os/sys.h"
 
+#define FULL_PAUSE_US (20 * CW_SECOND_US)
 #define JOB_TRIES_MAX 12 /* with the ladder below: about a day */
 
 /* ---------------------------------------------------------------------------------------------- loading */
@@ -31,6 +32,26 @@ static enum cw_code load_key(struct scheduler *s, struct run *run, struct cw_err
     return rc;
 }
 
+static struct host *host_of(struct scheduler *s, const struct cw_url *url)
+{
+    char name[300];
+    (void)snprintf(name, sizeof name, "%s:%u", cw_url_host(url), cw_url_port(url));
+    return host_find(s, name);
+}
+
+/* Where tokens come from; the base's host where that cannot be read (then no request is made there either). Lock held. */
+static struct host *token_host(struct scheduler *s, const struct run *run)
+{
+    struct cw_url *url = NULL;
+    struct cw_err ignored = { 0 };
+    struct host *host = run->host;
+    if (cw_url_parse(cw_span_cstr(run->pinned.token_endpoint), &url, &ignored) == CW_OK) {
+        host = host_of(s, url);
+    }
+    cw_url_free(url);
+    return host;
+}
+
 static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_err *err)
 {
     enum cw_code rc = cw_pinned_parse(run->connection.pinned, run->arena, &run->pinned, err);
@@ -41,18 +62,26 @@ static enum cw_code load_base(struct scheduler *s, struct run *run, struct cw_er
         return rc;
     }
     run->profile = cw_profiles_get(s->profiles, cw_span_cstr(run->pinned.profile));
-    char name[300];
-    (void)snprintf(name, sizeof name, "%s:%u", cw_url_host(run->base), cw_url_port(run->base));
     pthread_mutex_lock(&s->lock);
-    run->host = host_find(s, name);
+    run->host = host_of(s, run->base);
+    run->token_host = run->host == NULL ? NULL : token_host(s, run);
     run->tenant = tenant_find(s, run->pinned.base);
     run->cap = s->per_connection;
     if (run->profile->max_conn > 0 && (unsigned)run->profile->max_conn < run->cap) {
         run->cap = (unsigned)run->profile->max_conn;
     }
     int rate = run->profile->rate_per_min;
-    bool known = run->host != NULL && run->tenant != NULL && (rate <= 0 || budget_limit(&run->tenant->budget, (unsigned)rate));
+    bool full = run->host != NULL && run->host->runs >= CW_RUNS_PER_HOST;
+    run->at_host = run->host != NULL && !full;
+    if (run->at_host) {
+        run->host->runs++;
+    }
+    bool known = run->token_host != NULL && run->tenant != NULL && (rate <= 0 || budget_limit(&run->tenant->budget, (unsigned)rate));
     pthread_mutex_unlock(&s->lock);
+    if (full) {
+        run->later_us = cw_now_us() + FULL_PAUSE_US + (int64_t)cw_random_below(FULL_PAUSE_US);
+        return cw_err_set(err, CW_E_LIMITED, "pull.load", "enough pulls of this host are in hand");
+    }
     return known ? CW_OK : cw_err_set(err, CW_E_OOM, "pull.load", "out of memory");
 }
 
@@ -93,13 +122,13 @@ static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *er
         rc = cw_err_set(err, CW_E_STATE, "pull.load", "the connection is not active");
     }
     if (rc == CW_OK) {
+        rc = load_base(s, run, err);
+    }
+    if (rc == CW_OK) {
         rc = load_key(s, run, err);
     }
     if (rc == CW_OK) {
         rc = cw_connection_upstream(&s->model, run->connection.id, run->arena, &run->upstream_patient, err);
-    }
-    if (rc == CW_OK) {
-        rc = load_base(s, run, err);
     }
     if (rc == CW_OK) {
         rc = load_headers(s, run, err);
@@ -117,12 +146,25 @@ static enum cw_code load(struct scheduler *s, struct run *run, struct cw_err *er
     return rc;
 }
 
-static enum cw_code plan(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err)
+static enum cw_code plan(struct scheduler *s, struct cw_http *http, struct run *run, bool *ret_ask, struct cw_err *err)
 {
     enum cw_code rc = refresh_token(s, http, run, err);
     if (rc == CW_OK && run->pull.status == CW_PULL_WAITING) {
-        rc = plan_pull(s, http, run, err);
+        rc = plan_pull(s, http, run, ret_ask, err);
     }
+    return rc;
+}
+
+/* The metadata have come, or what came instead. */
+static enum cw_code take_metadata(struct scheduler *s, struct cw_http *http, struct run *run, struct task_item *answer, bool *ret_ask,
+                                  struct cw_err *err)
+{
+    enum cw_code rc = plan_told(s, http, run, answer, ret_ask, err);
+    pthread_mutex_lock(&s->lock);
+    task_item_leave(s, answer, 0);
+    run->tenant->asking = false;
+    pthread_mutex_unlock(&s->lock);
+    task_item_free(answer);
     return rc;
 }
 
@@ -156,6 +198,16 @@ static const char *final_code(enum cw_code rc)
         }
     }
     return NULL;
+}
+
+/* Nothing failed, it is only not the time yet. */
+static void give_back_until(struct scheduler *s, struct run *run, int64_t ready_us)
+{
+    struct cw_err err = { 0 };
+    if (cw_job_put_off(&s->model, s->owner, &run->job, ready_us + (int64_t)cw_random_below(CW_SECOND_US), &err) != CW_OK) {
+        cw_log(CW_LOG_WARNING, "job.release_failed", CW_ERR(&err));
+    }
+    set_phase(s, run, RUN_GONE);
 }
 
 static void give_back(struct scheduler *s, struct run *run)
@@ -205,6 +257,10 @@ static void failed(struct scheduler *s, struct run *run, enum cw_code rc, const 
     }
     if (rc == CW_E_CONFLICT || rc == CW_E_NOT_FOUND) {
         set_phase(s, run, RUN_GONE); /* not ours any more, or its patient is gone */
+    } else if (cw_stop_asked()) {
+        give_back_until(s, run, cw_now_us());
+    } else if (code == NULL && run->later_us > cw_now_us()) {
+        give_back_until(s, run, run->later_us);
     } else if (code == NULL) {
         give_back(s, run);
     } else {
@@ -222,12 +278,17 @@ static void run_prepare(struct scheduler *s, struct cw_http *http, const struct 
     struct run *run = item->run;
     struct cw_err err = { 0 };
     enum cw_code rc = CW_OK;
+    bool ask = false;
+    run->later_us = 0;
     switch (item->kind) {
     case PREPARE_LOAD:
         rc = load(s, run, &err);
         break;
     case PREPARE_PLAN:
-        rc = plan(s, http, run, &err);
+        rc = plan(s, http, run, &ask, &err);
+        break;
+    case PREPARE_METADATA:
+        rc = take_metadata(s, http, run, item->answer, &ask, &err);
         break;
     case PREPARE_REFRESH:
         rc = refresh_token(s, http, run, &err);
@@ -243,7 +304,7 @@ static void run_prepare(struct scheduler *s, struct cw_http *http, const struct 
     pthread_mutex_lock(&s->lock);
     run->stale = true;
     if (run->phase != RUN_GONE) {
-        run->phase = item->kind == PREPARE_LOAD ? RUN_LOADED : RUN_GOING;
+        run->phase = item->kind == PREPARE_LOAD ? RUN_LOADED : ask ? RUN_ASKING : RUN_GOING;
     }
     pthread_mutex_unlock(&s->lock);
 }
@@ -264,7 +325,8 @@ void *preparer_main(void *arg)
         run_prepare(s, http, item);
         pthread_mutex_lock(&s->lock);
         if (item->kind == PREPARE_PLAN || item->kind == PREPARE_REFRESH) {
-            item->run->host->preparing--;
+            item->run->token_host->preparing--;
+            s->doubtful -= item->doubtful;
         }
         item->run->busy--;
         scheduler_nudge_locked(s);

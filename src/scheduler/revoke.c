@@ -106,6 +106,25 @@ static void ask(struct revoking *r)
     }
 }
 
+/* Where any token stands for all of them, giving an old one back would end what the patient has made since. A patient or connection that
+ * has gone has nothing to lose; what cannot be read now is asked again. */
+static bool would_end_another(const struct revoking *r, enum cw_code *ret_rc, struct cw_err *err)
+{
+    struct cw_connection connection;
+    bool lives = false;
+    *ret_rc = CW_OK;
+    if (!r->identity.client.profile->revoke_ends_all) {
+        return false;
+    }
+    enum cw_code rc = cw_connection_get(&r->s->model, r->tokens.connection, r->arena, &connection, err);
+    if (rc == CW_OK) {
+        connection.registration = r->tokens.registration;
+        rc = cw_connection_lives(&r->s->model, &connection, &lives, err);
+    }
+    *ret_rc = rc == CW_E_NOT_FOUND ? CW_OK : rc;
+    return lives;
+}
+
 static void work_on(struct revoking *r)
 {
     struct cw_err err = { 0 };
@@ -134,7 +153,13 @@ static void work_on(struct revoking *r)
         end(r, CW_REVOCATION_GIVEN_UP, "host_not_listed");
         return;
     }
-    ask(r);
+    if (would_end_another(r, &rc, &err)) {
+        end(r, CW_REVOCATION_NOT_OFFERED, "ends_all_access");
+    } else if (rc != CW_OK) {
+        later(r, cw_code_name(rc));
+    } else {
+        ask(r);
+    }
 }
 
 static void take_on(struct scheduler *s, struct cw_http *http, const struct cw_job *job)

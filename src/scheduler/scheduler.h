@@ -35,12 +35,15 @@
 #define CW_KEEPERS 8                  /* threads of the keep-alive */
 #define CW_REVOKERS 2                 /* threads that give tokens back */
 #define CW_RUNS_MAX 1024              /* pulls in flight in one process */
-#define CW_PREPARERS 16               /* they wait, mostly */
+#define CW_PREPARERS 24               /* they wait, mostly */
 #define CW_PREPARE_PER_HOST 2         /* so that one hanging hospital takes two of them at most */
+#define CW_PREPARE_DOUBTFUL 6         /* and all whose last word was a time-out so many */
+#define CW_RUNS_PER_HOST 32           /* of the pulls in flight: a backlog of one hospital leaves room for the others */
 #define CW_TASK_TRIES 5               /* of one page */
+#define CW_TASK_RESTARTS 3            /* of one search whose paging session expires */
 #define CW_REFERENCE_LEVELS 3
 #define CW_LEVEL_ORDINAL 100000u      /* ordinals of level n begin at n times this */
-#define CW_PAGE_GUESS (1024u * 1024u) /* reserved of the byte budget before a page's size is known */
+#define CW_PAGE_GUESS (128u * 1024u)  /* reserved of the byte budget before a page's size is known */
 
 /* A hospital's server, over all pulls of this process. */
 struct host {
@@ -52,15 +55,28 @@ struct host {
     unsigned keep_faults;             /* of it, in a row: the host did not answer */
     int64_t keep_next_us;             /* the next of them starts then at the earliest */
     int64_t keep_slot_us;             /* the last time that was given to one that had to wait */
-    unsigned faults;                  /* in a row: timeouts and refusals of the whole server */
+    unsigned runs;                    /* pulls in hand */
+    unsigned faults;                  /* in a row: time-outs, no connection, 5xx */
+    bool answered, timed_out;         /* ever; the last time */
+    int64_t open_until_us, open_pause_us; /* too many faults: nobody asks before, then one does; the pause is 0 while all is well */
     struct host *next;
 };
+
+/* health.c: lock held. */
+enum host_word { HOST_ANSWERED, HOST_FAILED, HOST_TIMED_OUT };
+void host_hears(struct host *host, enum host_word word, int64_t now_us);
+bool host_is_open(const struct host *host);
+/* When it may be asked next: after faults, and after its own word. */
+int64_t host_quiet_us(const struct host *host);
+/* How many requests at a time, where a host that is well takes `most`. */
+unsigned host_room(const struct host *host, unsigned most);
 
 /* One FHIR base, over all pulls of this process: servers count requests by practice or tenant, of which many can be on one host (eCW). */
 struct tenant {
     char *base;
     struct budget budget;             /* what the profiles of its runs allow in a minute, refreshes included */
     int64_t quiet_until_us;           /* 429: nobody asks before */
+    bool asking;                      /* one run asks for its metadata: the others wait for what comes of it */
     struct tenant *next;
 };
 
@@ -68,6 +84,8 @@ enum run_phase {
     RUN_LOADING,     /* a preparer reads it from the database */
     RUN_LOADED,      /* waits for its turn at the host */
     RUN_PLANNING,    /* a preparer sees to the token and makes the plan */
+    RUN_ASKING,      /* wants the server's metadata first */
+    RUN_ASKED,       /* they are being fetched, or a preparer reads them */
     RUN_GOING,       /* tasks are fetched */
     RUN_REFRESHING,  /* a preparer gets a new token; pages in flight go on */
     RUN_ENDING,      /* a preparer writes the receipt and the end */
@@ -88,8 +106,10 @@ struct run {
     struct cw_record_target target;
     struct cw_http_header *headers;   /* of the profile, our client id put in */
     size_t header_count;
-    struct host *host;
+    struct host *host, *token_host;
     struct tenant *tenant;
+    bool at_host;                     /* counted in host->runs */
+    bool metadata_with_token;         /* the server wants it for its metadata */
 
     enum run_phase phase;             /* everything from here under the lock */
     unsigned busy;                    /* items in queues and transfers that point here */
@@ -102,8 +122,15 @@ struct run {
     struct cw_secret token;
     uint32_t token_version;
     int64_t token_expires_us, token_obtained_us;
+    int64_t later_us;                 /* what a preparer could not do makes sense then; 0: not told */
     int64_t renew_after_us;           /* a refresh failed: the next makes sense then; 0: not told */
-    uint32_t refused_version;         /* a 401 came while this version was in use */
+    uint32_t refused_version;         /* the token of this version is in doubt: a new one is got first; 0: none is */
+    int64_t renewed_us;               /* when a token was last renewed because of such a doubt; 0: not in this run */
+    uint64_t asked;                   /* requests so far: each has its number */
+    uint64_t good_asked;              /* the highest number of one that the present token brought what was asked; 0: none yet */
+    bool any_good;                    /* some token of this run did */
+    unsigned refused_in_row;          /* 401s to the present token since it last did */
+    int64_t rest_until_us;            /* nothing is asked for this connection before */
     const char *accept, *document_accept; /* what this server was found to take; NULL: the profile's */
     bool documents_over;              /* the server gives no more documents today */
     const char *end_code;             /* why it must end now, or NULL */
@@ -115,21 +142,25 @@ struct run {
 struct task_item {
     struct queue_node node;           /* first member */
     struct run *run;
+    struct prepare_item *then;        /* metadata: what takes the answer; NULL for a page, which goes to the digesters */
     struct cw_task_id id;
     enum cw_task_kind kind;
-    unsigned ordinal, tries;
+    unsigned ordinal, tries, restarts;
     char *type;
     char *url;
+    bool reshaped;                    /* the first page is asked with another query than the row's */
+    char *planned_url;                /* what was asked before the first query was refused; NULL */
+    char *first_url;                  /* the first page's, where url is a later one; NULL */
     const char *accept;               /* as asked: a literal or the profile's */
     unsigned forms_tried;             /* how many other forms were asked for after 406 */
     const char *given_up;             /* not to be asked any more, and why; NULL */
     bool merged;                      /* a redirect said that the patient was merged into another (Epic 4107) */
     bool first_page;
-    unsigned empty_pages;             /* in a row */
-    unsigned same_pages;              /* in a row, with the ids of the page before */
-    uint8_t page_ids[CW_HASH_LEN];    /* SHA-256 of the last page's types and ids */
-    unsigned refusals;                /* 401s with different tokens */
+    uint64_t asked_as;                /* the number of its request in its run */
+    uint64_t refused_as;              /* the same of the last that was answered with 401 */
+    uint32_t refused_version;         /* the token that came back with 401; 0: none did */
     unsigned redirects;
+    unsigned asked;                   /* requests sent since the last commit of its task */
     size_t reserved;                  /* of the byte budget */
     uint32_t token_version;           /* it was asked with */
     struct cw_secret bearer;
@@ -138,11 +169,13 @@ struct task_item {
     struct task_item *next;
 };
 
-enum prepare_kind { PREPARE_LOAD, PREPARE_PLAN, PREPARE_REFRESH, PREPARE_END };
+enum prepare_kind { PREPARE_LOAD, PREPARE_PLAN, PREPARE_METADATA, PREPARE_REFRESH, PREPARE_END };
 struct prepare_item {
     struct queue_node node;           /* first member */
     struct run *run;
     enum prepare_kind kind;
+    bool doubtful;                    /* counted in s->doubtful */
+    struct task_item *answer;         /* PREPARE_METADATA: owned */
 };
 
 struct scheduler {
@@ -166,6 +199,7 @@ struct scheduler {
     int64_t keep_idle_until_us;       /* nothing was due: nobody looks before; monotonic */
     struct tenant *tenants;
     unsigned fetching;
+    unsigned doubtful;                /* preparers at hosts whose last word was a time-out */
     uint64_t bytes;                   /* reserved or held by pages */
 
     struct queue prepare, fetch, digest;
@@ -180,7 +214,7 @@ void scheduler_nudge_locked(struct scheduler *s);
 void dispatcher_run(struct scheduler *s);
 void run_free(struct run *run);
 void task_item_free(struct task_item *item);
-/* Puts a task back in front of its run's ready list (lock held). */
+/* Puts a task back into its run's ready list: in front, or behind all others where they are to show first whether the token is good (lock held). */
 void run_give_back(struct run *run, struct task_item *item);
 struct host *host_find(struct scheduler *s, const char *name); /* lock held; NULL out of memory */
 struct tenant *tenant_find(struct scheduler *s, const char *base); /* the same */
@@ -190,12 +224,18 @@ void *fetcher_main(void *scheduler);
 
 /* digest.c */
 void *digester_main(void *scheduler);
+/* Takes a page out of the counts; `size` is what it was long (lock held). */
+void task_item_leave(struct scheduler *s, struct task_item *item, size_t size);
 
 /* prepare.c */
 void *preparer_main(void *scheduler);
 
-/* plan.c: capability, plan and tasks of a pull that has none yet. */
-enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, struct cw_err *err); /* CW_E_UNSUPPORTED: a FHIR version that we do not read */
+/* plan.c: plan and tasks of a pull that has none yet. *ret_ask true: the server's metadata are wanted first, and nothing was done; plan_told takes their
+ * answer (or what came instead of one) and may want them once more. CW_E_UNSUPPORTED: a FHIR version that we do not read; CW_E_LIMITED: the server
+ * wants quiet until run->later_us. */
+enum cw_code plan_pull(struct scheduler *s, struct cw_http *http, struct run *run, bool *ret_ask, struct cw_err *err);
+enum cw_code plan_told(struct scheduler *s, struct cw_http *http, struct run *run, const struct task_item *answer, bool *ret_ask,
+                       struct cw_err *err);
 
 /* end.c: receipt, status and the terminal event. *ret_more: it has not ended, there are tasks again (model/vanish.h). */
 enum cw_code end_pull(struct scheduler *s, struct run *run, bool *ret_more, struct cw_err *err);

@@ -63,6 +63,7 @@ struct cw_profile {
     bool refresh_scope;              /* athenahealth */
     bool refresh_redirect_uri;       /* athenaPractice/Flex */
     int keep_alive_days;             /* refreshed at least so often; 0: 30 */
+    bool revoke_ends_all;            /* revoking a token ends all that the patient has granted our client there (Blue Button) */
     const char *patient_claim;       /* access-token claim with the patient id besides the usual ones; "" */
     bool patient_userinfo;           /* there is a userinfo endpoint beside the base although discovery names none (Blue Button) */
     bool patient_search;             /* may ask for Patient, then Coverage and ExplanationOfBenefit, when nothing names the patient */

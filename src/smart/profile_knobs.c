@@ -59,6 +59,7 @@ static const struct knob knobs[] = {
     { "refresh_scope", KNOB_BOOL, AT(refresh_scope), 0, NULL },
     { "refresh_redirect_uri", KNOB_BOOL, AT(refresh_redirect_uri), 0, NULL },
     { "keep_alive_days", KNOB_INT, AT(keep_alive_days), 30, NULL },
+    { "revoke_ends_all", KNOB_BOOL, AT(revoke_ends_all), 0, NULL },
     { "patient_claim", KNOB_TEXT, AT(patient_claim), 0, NULL },
     { "patient_userinfo", KNOB_BOOL, AT(patient_userinfo), 0, NULL },
     { "patient_search", KNOB_BOOL, AT(patient_search), 0, NULL },

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "model/dynamic_client.h"
+#include "model/refresh.h"
 #include "net/url.h"
 #include "os/sys.h"
 #include "smart/token_int.h"
@@ -182,7 +183,7 @@ enum cw_token_outcome cw_smart_bearer(struct cw_http *http, const struct cw_prof
                                       const struct cw_smart_bearer *bearer, struct cw_smart_grant *grant, struct cw_err *err)
 {
     const struct cw_smart_client client = { .profile = profile, .auth = CW_AUTH_NONE, .client_id = bearer->client_id };
-    const struct cw_token_place place = { "assertion", bearer->token_endpoint };
+    const struct cw_token_place place = { "assertion", bearer->token_endpoint, CW_REFRESH_REQUEST_MS };
     CW_AUTO_STR form;
     cw_str_init_secret(&form, CW_TOKEN_BODY_MAX);
     return write_form(bearer, &form, err) == CW_OK ? cw_token_ask(http, &client, &place, &form, grant, err)

@@ -108,6 +108,22 @@ static enum cw_code write_tokens(struct refreshing *r, const struct cw_refreshed
     }
 }
 
+/* The tokens of an answer, as something to give back. */
+static struct cw_revocation unused(const struct refreshing *r, const struct cw_smart_grant *answer)
+{
+    struct cw_span refresh = cw_secret_span(&answer->refresh_token);
+    return (struct cw_revocation){
+        .org = r->connection.org,
+        .registration = r->connection.registration,
+        .connection = r->wish->connection,
+        .source = r->connection.source,
+        .pinned = r->connection.pinned,
+        .refresh = refresh.len > 0 ? refresh : (struct cw_span){ NULL, 0 },
+        .access = cw_secret_span(&answer->access_token),
+        .access_until_us = answer->expires_us,
+    };
+}
+
 static enum cw_code keep(struct refreshing *r, const struct cw_smart_grant *answer, struct cw_err *err)
 {
     struct cw_span sent = cw_secret_span(&r->grant.refresh), came = cw_secret_span(&answer->refresh_token);
@@ -121,16 +137,7 @@ static enum cw_code keep(struct refreshing *r, const struct cw_smart_grant *answ
         .ends_fixed = answer->ends_fixed,
         .keep_us = r->profile->keep_alive_days * CW_DAY_US,
     };
-    const struct cw_revocation back = {
-        .org = r->connection.org,
-        .registration = r->connection.registration,
-        .connection = r->wish->connection,
-        .source = r->connection.source,
-        .pinned = r->connection.pinned,
-        .refresh = came.len > 0 ? came : (struct cw_span){ NULL, 0 },
-        .access = tokens.access_token,
-        .access_until_us = answer->expires_us,
-    };
+    const struct cw_revocation back = unused(r, answer);
     tokens.if_gone = &back;
     if (answer->scope_told && answer->scope.len > 0) {
         tokens.scopes = cw_str_span(&answer->scope);
@@ -165,8 +172,12 @@ static enum cw_code accept(struct refreshing *r, const struct cw_smart_grant *an
     if (same) {
         return keep(r, answer, err);
     }
+    const struct cw_revocation back = unused(r, answer);
     enum cw_code rc = cw_refresh_dead(r->by->model, r->by->actor, &r->lease, CW_FAIL_PATIENT_CHANGED, err);
     if (rc == CW_OK) {
+        if (cw_revocation_keep(r->by->model, &back, &ignored) != CW_OK) {
+            tell(r, CW_RENEWAL_NOT_WRITTEN, &ignored);
+        }
         tell(r, CW_RENEWAL_ENDED, NULL);
         rc = cw_err_set(err, CW_E_AUTH, "refresh", "the answer is for another patient");
     }
@@ -400,13 +411,13 @@ static enum cw_code refresh_locked(struct refreshing *r, uint32_t seen, struct c
     return rc;
 }
 
-static enum cw_code one_time_over(const struct refreshing *r, struct cw_err *err)
+static enum cw_code one_time_over(const struct refreshing *r, uint32_t version, struct cw_err *err)
 {
-    enum cw_code rc = cw_connection_end_one_time(r->by->model, r->by->actor, r->wish->connection, err);
+    enum cw_code rc = cw_connection_end_one_time(r->by->model, r->by->actor, r->wish->connection, version, err);
     return rc == CW_OK ? cw_err_set(err, CW_E_EXPIRED, "refresh", "one-time access has ended") : rc;
 }
 
-/* What is known of the token in hand. */
+/* What is known of the token in hand. Where nothing can renew it, a refusal ends nothing: a 401 may be the type's, and time tells of the token. */
 struct sight {
     bool renewable;
     bool over;               /* no request would succeed with it */
@@ -418,7 +429,8 @@ static struct sight sight_of(const struct refreshing *r, const struct cw_grant *
     int64_t now_us = cw_now_us();
     bool refused = r->wish->refused_version == grant->version;
     bool aging = r->wish->aging_version == grant->version;
-    struct sight sight = { .renewable = grant->refresh.len > 0 || grant->dynamic, .over = refused || now_us >= grant->expires_us };
+    struct sight sight = { .renewable = grant->refresh.len > 0 || grant->dynamic };
+    sight.over = (refused && sight.renewable) || now_us >= grant->expires_us;
     sight.due = refused || aging || cw_token_is_due(grant->obtained_us, grant->expires_us, now_us);
     return sight;
 }
@@ -466,10 +478,18 @@ static enum cw_code look(struct refreshing *r, struct cw_grant *ret_grant, int64
         return CW_OK;
     }
     if (!sight.renewable) {
+        uint32_t version = grant.version;
         cw_grant_release(&grant);
-        return one_time_over(r, err);
+        rc = one_time_over(r, version, err);
+        *ret_again_us = rc == CW_E_STATE ? cw_now_us() : 0;
+        return rc;
     }
-    rc = refresh_locked(r, grant.version, err);
+    if (r->wish->held_until_us > cw_now_us()) {
+        r->wish->retry_us = r->wish->held_until_us;
+        rc = cw_err_set(err, CW_E_LIMITED, "refresh", "the host wants quiet");
+    } else {
+        rc = refresh_locked(r, grant.version, err);
+    }
     *ret_again_us = look_again_us(r, rc, &sight);
     bool gone = rc == CW_E_AUTH || rc == CW_E_STATE || rc == CW_E_NOT_FOUND;
     if (rc != CW_OK && !gone && !sight.over && *ret_again_us == 0 && r->wish->aging_version == 0) {

@@ -49,6 +49,7 @@ struct cw_renewal {
     struct cw_connection_id connection;
     uint32_t refused_version;            /* a 401 came with this version's access token; 0: none did */
     uint32_t aging_version;              /* the keep-alive: refresh this version although its access token is good; 0: a pull */
+    int64_t held_until_us;               /* the token endpoint's host wants quiet until then: CW_E_LIMITED where a request would be needed; 0: it does not */
     bool no_wait;                        /* for nobody, neither another refresher nor a lost answer's pause */
     int64_t retry_us;                    /* out: after a failure, and after success with an old token: when asking again makes sense; 0: not told */
     int64_t quiet_us;                    /* out: the server asked for quiet until then; 0: it did not */
@@ -59,7 +60,7 @@ bool cw_token_is_due(int64_t obtained_us, int64_t expires_us, int64_t now_us);
 
 /* Makes sure that the access token is good for a request, and gives the grant (release it). Waits for another refresher of the same
  * connection up to 30 s, and 2 to 5 s before the one repeat of a lost answer; a stop ends the wait. When a refresh does not succeed and
- * the old access token still lives, that is given. CW_E_AUTH: the grant has ended; CW_E_EXPIRED: one-time access has ended; CW_E_STATE:
+ * the old access token still lives, that is given; so is a refused one that lives and that nothing can renew. CW_E_AUTH: the grant has ended; CW_E_EXPIRED: one-time access has ended; CW_E_STATE:
  * the connection is not active; CW_E_CONFIG: our client was rejected; CW_E_LIMITED: after a failure nobody asks yet; CW_E_CONFLICT: somebody
  * else is at it; others: later. */
 enum cw_code cw_renew(const struct cw_renewer *renewer, struct cw_http *http, struct cw_renewal *renewal,

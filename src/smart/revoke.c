@@ -41,7 +41,8 @@ enum cw_code cw_smart_revoke_wish(struct cw_http *http, const struct cw_smart_cl
     struct cw_http_response response;
     cw_http_response_init(&response);
     *ret_retry_after_s = -1;
-    enum cw_code rc = cw_token_post(http, client, wish->endpoint, &form, &response, err);
+    const struct cw_token_place place = { "revoke", wish->endpoint, 0 };
+    enum cw_code rc = cw_token_post(http, client, &place, &form, &response, err);
     if (rc == CW_OK) {
         *ret_retry_after_s = response.retry_after_s;
         rc = meaning_of(&response, err);

@@ -10,6 +10,8 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/time.h"
+#include "model/refresh.h"
+#include "net/wait.h"
 #include "os/sys.h"
 #include "smart/token_int.h"
 #include "smart/trace.h"
@@ -96,12 +98,12 @@ static enum cw_code add_identity(const struct cw_smart_client *client, const cha
     return rc;
 }
 
-enum cw_code cw_token_post(struct cw_http *http, const struct cw_smart_client *client, const char *endpoint,
+enum cw_code cw_token_post(struct cw_http *http, const struct cw_smart_client *client, const struct cw_token_place *place,
                            struct cw_str *form, struct cw_http_response *response, struct cw_err *err)
 {
     CW_AUTO_STR basic;
     cw_str_init_secret(&basic, 8192);
-    enum cw_code rc = add_identity(client, endpoint, form, &basic, err);
+    enum cw_code rc = add_identity(client, place->endpoint, form, &basic, err);
     if (rc != CW_OK) {
         return rc;
     }
@@ -111,7 +113,8 @@ enum cw_code cw_token_post(struct cw_http *http, const struct cw_smart_client *c
     }
     struct cw_http_request request = {
         .method = CW_HTTP_POST,
-        .url = endpoint,
+        .url = place->endpoint,
+        .most_ms = place->most_ms,
         .body = cw_str_span(form),
         .content_type = "application/x-www-form-urlencoded",
         .body_max = CW_TOKEN_ANSWER_MAX,
@@ -148,11 +151,11 @@ enum cw_token_outcome cw_token_ask(struct cw_http *http, const struct cw_smart_c
     struct cw_http_response response;
     cw_http_response_init(&response);
     int64_t sent_us = cw_now_us();
-    enum cw_code rc = cw_token_post(http, client, place->endpoint, form, &response, err);
+    enum cw_code rc = cw_token_post(http, client, place, form, &response, err);
     enum cw_token_outcome outcome;
     if (rc == CW_OK) {
         outcome = cw_smart_token_parse(response.status, cw_str_span(&response.body), sent_us, grant);
-        grant->retry_after_s = response.retry_after_s;
+        grant->retry_after_s = outcome == CW_TOKEN_OK ? -1 : cw_http_wait_s(&response, cw_now_us());
     } else {
         outcome = without_answer(rc, response.request_sent);
     }
@@ -206,6 +209,6 @@ enum cw_token_outcome cw_smart_refresh(struct cw_http *http, const struct cw_sma
     if (client->profile->refresh_redirect_uri && refresh->redirect_uri.len > 0) {
         (void)cw_form_add(&form, "redirect_uri", refresh->redirect_uri);
     }
-    const struct cw_token_place place = { "refresh", refresh->token_endpoint };
+    const struct cw_token_place place = { "refresh", refresh->token_endpoint, CW_REFRESH_REQUEST_MS };
     return cw_token_ask(http, client, &place, &form, grant, err);
 }

@@ -305,13 +305,13 @@ static enum cw_code sign_bytes(const struct cw_signing_key *key, struct cw_span 
     return cw_base64url_encode(cw_span_of(joined, 2 * width), out);
 }
 
-static enum cw_code header_emit(const struct cw_signing_key *key, struct cw_span jku, struct cw_str *out)
+static enum cw_code header_emit(const struct cw_signing_key *key, const char *typ, struct cw_span jku, struct cw_str *out)
 {
     struct cw_jsonw w;
     cw_jsonw_init(&w, out);
     cw_jsonw_open_object(&w);
     cw_jsonw_key_cstr(&w, "alg", algs[key->alg].name);
-    cw_jsonw_key_cstr(&w, "typ", "JWT");
+    cw_jsonw_key_cstr(&w, "typ", typ);
     cw_jsonw_key_cstr(&w, "kid", key->kid);
     if (jku.ptr != NULL) {
         cw_jsonw_key_text(&w, "jku", jku);
@@ -370,13 +370,19 @@ static enum cw_code compact_sign(const struct cw_signing_key *key, struct cw_spa
     return rc == CW_OK ? CW_OK : cw_err_set(err, rc, "jose", "no room for a token");
 }
 
-enum cw_code cw_jws_sign(const struct cw_signing_key *key, struct cw_span claims, struct cw_str *out, struct cw_err *err)
+enum cw_code cw_jws_sign_as(const struct cw_signing_key *key, const char *typ, struct cw_span claims, struct cw_str *out,
+                            struct cw_err *err)
 {
     CW_AUTO_STR header;
     cw_str_init(&header, CW_TOKEN_MAX);
-    enum cw_code rc = header_emit(key, (struct cw_span){ NULL, 0 }, &header);
+    enum cw_code rc = header_emit(key, typ, (struct cw_span){ NULL, 0 }, &header);
     return rc == CW_OK ? compact_sign(key, cw_str_span(&header), claims, out, err)
                        : cw_err_set(err, rc, "jose", "no room for a token");
+}
+
+enum cw_code cw_jws_sign(const struct cw_signing_key *key, struct cw_span claims, struct cw_str *out, struct cw_err *err)
+{
+    return cw_jws_sign_as(key, "JWT", claims, out, err);
 }
 
 enum cw_code cw_assertion_sign(const struct cw_signing_key *key, const struct cw_assertion *assertion,
@@ -389,7 +395,7 @@ enum cw_code cw_assertion_sign(const struct cw_signing_key *key, const struct cw
     if (assertion->client_id.len == 0 || assertion->audience.len == 0 || assertion->lifetime_us <= 0) {
         return cw_err_set(err, CW_E_RANGE, "jose", "an assertion without client, audience or lifetime");
     }
-    enum cw_code rc = header_emit(key, assertion->jku, &header);
+    enum cw_code rc = header_emit(key, "JWT", assertion->jku, &header);
     if (rc == CW_OK) {
         rc = claims_emit(assertion, &claims);
     }

@@ -49,6 +49,10 @@ enum cw_code cw_assertion_sign(const struct cw_signing_key *key, const struct cw
 enum cw_code cw_jws_sign(const struct cw_signing_key *key, struct cw_span claims, struct cw_str *out, struct cw_err *err)
     CW_NONNULL(1, 3) CW_MUST_USE;
 
+/* The same with a `typ` of its own (RFC 8725 3.11), a literal, so that one kind of token cannot pass for another. */
+enum cw_code cw_jws_sign_as(const struct cw_signing_key *key, const char *typ, struct cw_span claims, struct cw_str *out,
+                            struct cw_err *err) CW_NONNULL(1, 2, 4) CW_MUST_USE;
+
 /* Checks the signature of a compact JWS with a JWK Set from outside: alg must be one of RS256, RS384, ES256, ES384 and fit the
  * key's kty, crv and own alg; the key by kid, or the only one that fits. Fills *ret_claims (caller owns) on success.
  * CW_E_SYNTAX, CW_E_AUTH, CW_E_NOT_FOUND (no such key: fetch the set anew), CW_E_UNSUPPORTED (none, HS…, PS…). */

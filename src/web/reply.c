@@ -182,7 +182,9 @@ static enum cw_code write_head(const struct cw_reply *reply, bool with_length, s
 {
     cw_str_addf(head, "Status: %d %s\r\n", reply->status, reason(reply->status));
     for (size_t i = 0; i < reply->header_count; i++) {
-        cw_str_addf(head, "%s: %s\r\n", reply->headers[i].name, reply->headers[i].value);
+        if (reply->headers[i].value[0] != '\0') {
+            cw_str_addf(head, "%s: %s\r\n", reply->headers[i].name, reply->headers[i].value);
+        }
     }
     if (with_length) {
         cw_str_addf(head, "Content-Length: %zu\r\n", reply->body.len);

@@ -130,7 +130,8 @@ void *cw_request_state(const struct cw_request *request);
 
 /* --- the answer; nothing is sent before the handler returns, unless streaming --- */
 void cw_reply_status(struct cw_reply *reply, int status);
-/* Refuses CR, LF, NUL (bug for literals, dropped and logged for data). Replaces one of the same name, but Set-Cookie adds. */
+/* Refuses CR, LF, NUL (bug for literals, dropped and logged for data). Replaces one of the same name, but Set-Cookie adds. An empty value: none of that name is
+ * sent, not the one that answers have by default either. */
 void cw_reply_header(struct cw_reply *reply, const char *name, const char *value);
 /* The body's buffer, bounded by CW_RESPONSE_MAX. A fault of it becomes a 500. */
 struct cw_str *cw_reply_body(struct cw_reply *reply) CW_RETURNS_NONNULL;

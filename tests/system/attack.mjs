@@ -358,6 +358,18 @@ export default function add(stack, { evilPort }) {
     assert.ok(!back.location.includes('evil'));
   });
 
+  // No attack, but the one fault in which a code is spent and nothing may be lost; it needs a hospital that plays along.
+  test('fault: the database dies while a code is exchanged, and the sign-in still stands', async () => {
+    const scene = await hospital('fault-db', { token: () => {
+      process.kill(stack.pid('mariadb'), 'SIGKILL'); // the supervisor starts another
+      return {};
+    } });
+    const { back, journey } = await connect(scene);
+    assert.equal(back.get('success'), 'true');
+    assert.equal((await journey.read()).connections[0].status, 'active');
+    assert.equal(scene.tokens, 1, 'a code is sent once');
+  });
+
   test('attack: the Host header chooses nothing', async () => {
     const journey = await Journey.begin(stack);
     const ask = (pathname, headers) => new Promise((resolve, reject) => {

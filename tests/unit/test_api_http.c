@@ -629,6 +629,7 @@ static Suite *api_http_suite(void)
     suite_add_tcase(suite, tc);
     suite_add_tcase(suite, api_records_case());
     suite_add_tcase(suite, api_letting_go_case());
+    suite_add_tcase(suite, api_pulls_case());
     return suite;
 }
 

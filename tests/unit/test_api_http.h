@@ -36,5 +36,6 @@ const char *text_at(const json_t *json, const char *name);
 
 TCase *api_records_case(void);
 TCase *api_letting_go_case(void);
+TCase *api_pulls_case(void);
 
 #endif

@@ -13,11 +13,13 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/time.h"
 #include "model/connection_int.h"
 #include "model/org.h"
 #include "model/patient.h"
 #include "model/pull.h"
+#include "model/pull_receipt.h"
 #include "os/sys.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/database.h"
@@ -414,7 +416,7 @@ static void make_patient(void)
 }
 
 /* Two searches of one type and one that is not asked, as the scheduler plans them. */
-static void plan_pull(void)
+static struct cw_job plan_pull(void)
 {
     static const struct cw_task_new tasks[] = {
         { .kind = CW_TASK_SEARCH, .resource_type = "Observation", .url = CW_SPAN("https://h.test/Observation?a") },
@@ -429,6 +431,7 @@ static void plan_pull(void)
     struct cw_pull_id id = { job.subject };
     enum cw_code rc = cw_pull_plan(&m, "node", &job, id, CW_SPAN("[]"), tasks, CW_ARRAY_LEN(tasks), &err);
     ck_assert_msg(rc == CW_OK, "%s: %s", err.where, err.text);
+    return job;
 }
 
 START_TEST(a_pull_is_started_and_watched)
@@ -440,7 +443,7 @@ START_TEST(a_pull_is_started_and_watched)
     ck_assert_str_eq(out, "[]\n");
     must_do("pull", "start", "--patient", "user_42");
     ck_assert_str_eq(out, "1 pull started\n");
-    plan_pull();
+    (void)plan_pull();
     must_do("pull", "status", "--patient", "user_42", "--org", "Clinic", "--json");
     json_t *pulls = answer();
     const json_t *pull = json_array_get(pulls, 0);
@@ -465,6 +468,43 @@ START_TEST(a_pull_is_started_and_watched)
 }
 END_TEST
 
+START_TEST(a_receipt_is_printed_and_checked)
+{
+    static const char text[] = "{\"version\":1,\"status\":\"complete\"}";
+    make_patient();
+    must_do("pull", "start", "--patient", "user_42");
+    struct cw_job job = plan_pull();
+    struct cw_pull_id pull = { job.subject };
+    struct cw_err err = { 0 };
+    char id[CW_ID_TEXT_MAX];
+    cw_id_emit(CW_PREFIX_PULL, pull.ulid, id);
+    ck_assert_int_eq(ctl("pull", "receipt", "nonsense"), USAGE);
+    ck_assert_int_eq(ctl("pull", "receipt", id), FAILED); /* it runs */
+    CW_AUTO_STR jws;
+    cw_str_init(&jws, CW_TOKEN_MAX);
+    ck_assert_int_eq(cw_pull_receipt_sign(&m, pull, cw_span_cstr(text), &jws, &err), CW_OK);
+    struct cw_pull_ending ending = { .status = CW_PULL_COMPLETE, .receipt_json = cw_span_cstr(text), .receipt_jws = cw_str_span(&jws) };
+    ck_assert_int_eq(cw_pull_end(&m, "node", &job, pull, &ending, &err), CW_OK);
+    must_do("pull", "receipt", id);
+    ck_assert_str_eq(out, text);
+    must_do("pull", "receipt", id, "--verify");
+    ck_assert_str_eq(out, text);
+    ck_assert_ptr_nonnull(strstr(problem, "current"));
+    must_do("pull", "receipt", id, "--json");
+    json_t *answered = answer();
+    ck_assert_str_eq(member(answered, "signature"), cw_str_cstr(&jws));
+    json_decref(answered);
+    must_do("pull", "status", "--patient", "user_42", "--json");
+    ck_assert_ptr_nonnull(strstr(out, "\"percent\":100"));
+    cw_test_db_sql(&test, "DELETE FROM signing_key");
+    ck_assert_int_eq(ctl("pull", "receipt", id, "--verify"), FAILED);
+    ck_assert_str_eq(out, ""); /* what is not proved is not shown as if it were */
+    ck_assert_int_ge(audits("pull.receipt"), 4);
+    cw_arena_free(arena);
+    cw_model_release(&m);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -479,6 +519,7 @@ int main(int argc, char **argv)
     tcase_add_test(migrated, a_master_key_is_rotated_out);
     tcase_add_test(migrated, a_hospital_is_imported_registered_and_examined);
     tcase_add_test(migrated, a_pull_is_started_and_watched);
+    tcase_add_test(migrated, a_receipt_is_printed_and_checked);
     suite_add_tcase(suite, migrated);
     suite_add_tcase(suite, empty);
     return cw_check_main((Suite *const[]){ suite, NULL });

@@ -4,6 +4,7 @@
 
 #include "db/db.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
@@ -502,6 +503,27 @@ START_TEST(one_loss_makes_the_pool_look_at_idle_connections)
 }
 END_TEST
 
+/* A server that was started anew: who borrows next hears nothing of it. */
+START_TEST(a_connection_that_died_in_the_pool_is_replaced)
+{
+    struct cw_db *lower = NULL, *upper = NULL;
+    ck_assert_int_eq(cw_db_get(test.pool, 1000, &lower, &err), CW_OK);
+    ck_assert_int_eq(cw_db_get(test.pool, 1000, &upper, &err), CW_OK);
+    unsigned long victim = mysql_thread_id(lower->mysql);
+    struct pollfd ended = { .fd = mysql_get_socket(lower->mysql), .events = POLLIN };
+    cw_db_put(lower);
+    cw_db_put(upper);
+    kill_connection(lower); /* through the upper one: the last that was given back goes out first */
+    ck_assert_int_eq(poll(&ended, 1, 5000), 1);
+    ck_assert_int_eq(cw_db_get(test.pool, 1000, &upper, &err), CW_OK);
+    ck_assert_int_eq(cw_db_get(test.pool, 1000, &lower, &err), CW_OK);
+    ck_assert_uint_ne(mysql_thread_id(lower->mysql), victim);
+    ck_assert_int_eq(put(lower, 1, 0, CW_SPAN("")), CW_OK);
+    cw_db_put(lower);
+    cw_db_put(upper);
+}
+END_TEST
+
 START_TEST(a_full_pool_waits_and_says_no)
 {
     struct cw_db_pool *pool = NULL;
@@ -595,6 +617,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, a_doomed_transaction_cannot_commit);
     tcase_add_test(tcase, a_killed_connection_is_unavailable_and_the_pool_heals);
     tcase_add_test(tcase, one_loss_makes_the_pool_look_at_idle_connections);
+    tcase_add_test(tcase, a_connection_that_died_in_the_pool_is_replaced);
     tcase_add_test(tcase, a_full_pool_waits_and_says_no);
     tcase_add_test(tcase, an_absent_server_is_unavailable);
     tcase_add_test(tcase, a_distant_host_needs_tls);

@@ -4,6 +4,7 @@
 
 #include "base/time.h"
 #include "model/lesson.h"
+#include "model/search_memory.h"
 #include "os/sys.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/database.h"
@@ -242,6 +243,40 @@ START_TEST(a_refusal_teaches_nothing_while_others_get_through)
 }
 END_TEST
 
+static struct cw_span asked_with(struct cw_endpoint_id id, const struct cw_search_form *planned)
+{
+    struct cw_search_memory *memory;
+    OK(cw_search_recall(&m, id, arena, &memory, &err));
+    return cw_search_instead(memory, planned);
+}
+
+START_TEST(a_search_is_asked_as_it_worked)
+{
+    struct cw_endpoint_id id = fresh_source().endpoint, other = fresh_source().endpoint;
+    const struct cw_search_form goals = { CW_SPAN("Goal"), CW_SPAN("patient"), CW_SPAN("_revinclude=Provenance:target&_count=50") };
+    const struct cw_search_form theirs = { CW_SPAN("Goal"), CW_SPAN("beneficiary"), CW_SPAN("_revinclude=Provenance:target&_count=50") };
+    store_software(id, "{\"resourceType\":\"CapabilityStatement\",\"software\":{\"name\":\"A\",\"version\":\"1\"}}");
+    ck_assert(cw_span_eq(asked_with(id, &goals), goals.query));
+    OK(cw_search_learn(&m, id, &goals, CW_SPAN("_count=50"), &err));
+    OK(cw_search_learn(&m, id, &goals, CW_SPAN(""), &err)); /* the newest */
+    ck_assert_uint_eq(asked_with(id, &goals).len, 0);
+    ck_assert(cw_span_eq(asked_with(id, &theirs), theirs.query));
+    ck_assert(cw_span_eq(asked_with(other, &goals), goals.query));
+    ck_assert(cw_span_eq(cw_search_instead(NULL, &goals), goals.query));
+    /* A month later, and in other software, it is asked as planned. */
+    cw_clock_shift_us(31 * CW_DAY_US);
+    ck_assert(cw_span_eq(asked_with(id, &goals), goals.query));
+    cw_clock_shift_us(0);
+    store_software(id, "{\"resourceType\":\"CapabilityStatement\",\"software\":{\"name\":\"A\",\"version\":\"2\"}}");
+    ck_assert(cw_span_eq(asked_with(id, &goals), goals.query));
+    OK(cw_search_learn(&m, (struct cw_endpoint_id){ cw_ulid_new() }, &goals, CW_SPAN("x"), &err)); /* nobody's: nothing is kept */
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM endpoint_search"), 1);
+    char *huge = cw_arena_alloc(arena, 3000);
+    memset(huge, 'x', 3000);
+    ck_assert_int_eq(cw_search_learn(&m, id, &goals, cw_span_of(huge, 3000), &err), CW_E_TOO_BIG);
+}
+END_TEST
+
 START_TEST(the_operator_makes_it_forget)
 {
     struct cw_endpoint_try tried = new_try(fresh_source().endpoint);
@@ -269,6 +304,7 @@ static Suite *endpoint_suite(void)
     tcase_add_test(tcase, quirk28_nothing_granted);
     tcase_add_test(tcase, what_worked_is_kept_until_the_software_changes);
     tcase_add_test(tcase, a_refusal_teaches_nothing_while_others_get_through);
+    tcase_add_test(tcase, a_search_is_asked_as_it_worked);
     tcase_add_test(tcase, the_operator_makes_it_forget);
     suite_add_tcase(suite, tcase);
     return suite;

@@ -97,6 +97,10 @@ static const struct {
     { "{\"Message\":\"An error has occurred.\",\"ExceptionMessage\":\"INVALID-MAP-TARGET\"}", CW_REFUSAL_MOVED },
     { "{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"error\",\"code\":\"security\","
       "\"diagnostics\":\"Tenant not valid or accessible\"}]}", CW_REFUSAL_MOVED },
+    { "{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"error\",\"code\":\"invalid\",\"diagnostics\":\"This search requires a Category.\"}]}",
+      CW_REFUSAL_QUERY },
+    { "{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"error\",\"code\":\"invalid\",\"diagnostics\":\"unknown category\"}]}", CW_REFUSAL_NONE },
+    { "{\"error\":\"Missing one of the required parameter combinations: [patient, intent]\"}", CW_REFUSAL_QUERY },
     { "", CW_REFUSAL_NONE },
     { "<html>4135", CW_REFUSAL_NONE },
     { "{\"resourceType\":\"Bundle\",\"id\":\"4135\"}", CW_REFUSAL_NONE },
@@ -105,6 +109,29 @@ static const struct {
 START_TEST(refusal_read)
 {
     ck_assert_int_eq(cw_refusal_of(cw_span_cstr(refusal_rows[_i].body), fhir_arena), refusal_rows[_i].refusal);
+}
+END_TEST
+
+#define SAYS(member) "{\"resourceType\":\"OperationOutcome\",\"text\":{\"status\":\"generated\"},\"issue\":[{\"severity\":\"error\",\"code\":\"invalid\"," member "}]}"
+
+START_TEST(refused_parameter)
+{
+    static const struct {
+        const char *body, *query, *name;
+    } rows[] = {
+        { SAYS("\"diagnostics\":\"Unknown parameter: _count\""), "patient=1&_count=50", "_count" },
+        { SAYS("\"expression\":[\"http._revinclude\"]"), "patient=1&_include=a&_revinclude=b", "_revinclude" },
+        { SAYS("\"location\":[{},\"STATUS\"]"), "patient=1&status=active", "status" },
+        { SAYS("\"details\":{\"text\":\"no _counting\"}"), "patient=1&_count=50", NULL },
+        { SAYS("\"diagnostics\":\"bad patient, category\""), "patient=1&category=x&_count=50", NULL },
+        { SAYS("\"diagnostics\":\"no\""), "patient=1&status=active", NULL }, /* the narrative's status is no parameter's */
+        { "no status", "status=active", NULL },
+        { SAYS("\"diagnostics\":\"status\""), "", NULL },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        struct cw_span name = cw_refusal_parameter(cw_span_cstr(rows[i].body), cw_span_cstr(rows[i].query), fhir_arena);
+        ck_assert_msg(rows[i].name == NULL ? name.ptr == NULL : cw_span_eq_cstr(name, rows[i].name), "row %zu", i);
+    }
 }
 END_TEST
 
@@ -153,6 +180,7 @@ Suite *suite_fhir_link(void)
     tcase_add_checked_fixture(tcase, fhir_setup, fhir_teardown);
     tcase_add_loop_test(tcase, link_followed, 0, (int)CW_ARRAY_LEN(link_rows));
     tcase_add_loop_test(tcase, refusal_read, 0, (int)CW_ARRAY_LEN(refusal_rows));
+    tcase_add_test(tcase, refused_parameter);
     tcase_add_test(tcase, refusal_far_down_is_not_looked_for);
     tcase_add_loop_test(tcase, shrink_url, 0, (int)CW_ARRAY_LEN(shrink_rows));
     suite_add_tcase(suite, tcase);

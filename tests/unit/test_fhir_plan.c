@@ -148,6 +148,24 @@ START_TEST(plan_plain)
 }
 END_TEST
 
+START_TEST(plan_brings_along_what_claims_name)
+{
+    static const char *const texts[] = {
+        "{\"resourceType\":\"CapabilityStatement\",\"rest\":[{\"mode\":\"server\",\"resource\":[{\"type\":\"ExplanationOfBenefit\","
+        "\"searchInclude\":[\"ExplanationOfBenefit:patient\",\"ExplanationOfBenefit:*\"],\"searchParam\":[{\"name\":\"patient\"}]}]}]}",
+        "{\"resourceType\":\"CapabilityStatement\",\"rest\":[{\"mode\":\"server\",\"resource\":[{\"type\":\"ExplanationOfBenefit\","
+        "\"searchInclude\":[\"ExplanationOfBenefit:patient\"],\"searchParam\":[{\"name\":\"patient\"}]}]}]}",
+    };
+    static const char *const queries[] = { "_include=ExplanationOfBenefit:*&_count=50", "_count=50" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(texts); i++) {
+        struct cw_capability capability;
+        ck_assert_int_eq(cw_capability_read(cw_span_cstr(texts[i]), fhir_arena, &capability, NULL), CW_OK);
+        struct cw_plan plan = make("patient/*.rs", &capability, NULL);
+        ck_assert_str_eq(item_of(&plan, "ExplanationOfBenefit", 0)->query, queries[i]);
+    }
+}
+END_TEST
+
 START_TEST(plan_offered)
 {
     struct cw_capability capability;
@@ -275,39 +293,149 @@ START_TEST(relax_url)
 }
 END_TEST
 
+START_TEST(smaller_pages)
+{
+    static const struct {
+        const char *url, *halved, *shrunk;
+    } rows[] = {
+        { "https://a.example/C?patient=1&_count=50", "https://a.example/C?patient=1&_count=25", "https://a.example/C?patient=1&_count=1" },
+        { "https://a.example/C?_count=3&patient=1", "https://a.example/C?patient=1&_count=1", "https://a.example/C?patient=1&_count=1" },
+        { "https://a.example/C?patient=1", "https://a.example/C?patient=1&_count=10", "https://a.example/C?patient=1&_count=1" },
+        { "https://a.example/C?patient=1&_count=1", NULL, NULL },
+        { "https://a.example/C?patient=1&_count=x", NULL, "https://a.example/C?patient=1&_count=1" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        CW_AUTO_STR halved, shrunk;
+        cw_str_init(&halved, CW_URL_MAX);
+        cw_str_init(&shrunk, CW_URL_MAX);
+        ck_assert_msg(cw_plan_halve(cw_span_cstr(rows[i].url), &halved) == (rows[i].halved != NULL), "row %zu", i);
+        ck_assert_msg(cw_plan_shrink(cw_span_cstr(rows[i].url), &shrunk) == (rows[i].shrunk != NULL), "row %zu", i);
+        ck_assert_str_eq(cw_str_cstr(&halved), rows[i].halved == NULL ? "" : rows[i].halved);
+        ck_assert_str_eq(cw_str_cstr(&shrunk), rows[i].shrunk == NULL ? "" : rows[i].shrunk);
+    }
+}
+END_TEST
+
+START_TEST(dropped_parameters)
+{
+    struct cw_span param, query, base = CW_SPAN("https://a.example/r4");
+    CW_AUTO_STR out;
+    cw_str_init(&out, CW_URL_MAX);
+    ck_assert(cw_plan_drop(CW_SPAN("https://a.example/r4/C?patient=1&_count=50&status=a"), CW_SPAN("status"), &out));
+    ck_assert_str_eq(cw_str_cstr(&out), "https://a.example/r4/C?patient=1&_count=50");
+    ck_assert(!cw_plan_drop(CW_SPAN("https://a.example/r4/C?patient=1"), CW_SPAN("status"), &out));
+    ck_assert(!cw_plan_drop(CW_SPAN("https://a.example/r4/C?patient=1"), CW_SPAN(""), &out));
+    ck_assert(!cw_plan_drop_includes(CW_SPAN("https://a.example/r4/C?patient=1&_count=50"), &out));
+    cw_str_clear(&out);
+    ck_assert(cw_plan_drop_includes(CW_SPAN("https://a.example/r4/C?patient=1&_revinclude=a&_count=50"), &out));
+    ck_assert_str_eq(cw_str_cstr(&out), "https://a.example/r4/C?patient=1&_count=50");
+    ck_assert(cw_plan_url_query(CW_SPAN("https://a.example/r4/Goal?patient=7&a=b&c=d"), base, "Goal", &param, &query));
+    ck_assert_span_eq(param, "patient");
+    ck_assert_span_eq(query, "a=b&c=d");
+    ck_assert(cw_plan_url_query(CW_SPAN("https://a.example/r4/Goal?patient=7"), base, "Goal", &param, &query));
+    ck_assert_uint_eq(query.len, 0);
+    static const char *const others[] = { "https://a.example/r4/Goals?patient=7", "https://a.example/r4/Goal", "https://a.example/r4?_getpages=1",
+                                          "https://b.example/r4/Goal?patient=7", "https://a.example/r4/Patient/7/$everything?_count=1" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(others); i++) {
+        ck_assert_msg(!cw_plan_url_query(cw_span_cstr(others[i]), base, "Goal", &param, &query), "%s", others[i]);
+    }
+}
+END_TEST
+
+START_TEST(what_may_be_read)
+{
+    static const struct {
+        const char *granted, *type;
+        bool may;
+    } rows[] = {
+        { "patient/*.read", "Encounter", true },
+        { "patient/Encounter.rs", "Encounter", true },
+        { "patient/Encounter.r?x=1", "Encounter", true },
+        { "patient/Encounter.s", "Encounter", false },
+        { "patient/Encounter.rs", "Medication", false },
+        { "system/*.read", "Encounter", false },
+        { "openid launch/patient", "Encounter", false },
+        { "", "Encounter", false },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        ck_assert_msg(cw_plan_may_read(cw_span_cstr(rows[i].granted), cw_span_cstr(rows[i].type)) == rows[i].may, "row %zu", i);
+    }
+}
+END_TEST
+
 /* --- receipt --- */
+
+static const struct cw_receipt_task receipt_tasks[] = {
+    { .type = CW_SPAN("Patient"), .kind = "read", .status = "done", .pages = 1, .requests = 1, .received = 1, .stored = 1, .created = 1, .total = -1,
+      .bytes = 100 },
+    { .type = CW_SPAN("Observation"), .kind = "search", .status = "done", .pages = 2, .requests = 3, .received = 70, .stored = 60, .created = 40,
+      .unchanged = 10, .total = 80, .bytes = 9000 },
+    { .type = CW_SPAN("Observation"), .kind = "search", .status = "failed", .code = CW_SPAN("http_error"), .http_status = 500, .requests = 3, .total = -1 },
+    { .type = CW_SPAN("Observation"), .kind = "search", .status = "done", .received = 7, .total = 2 }, /* more than promised: no credit */
+    { .type = CW_SPAN("Goal"), .kind = "search", .status = "skipped", .code = CW_SPAN("no_scope"), .total = -1 },
+    { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
+    { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
+    { .type = CW_SPAN("Binary"), .kind = "document", .status = "done", .http_status = 200, .requests = 1, .pages = 1, .total = -1, .bytes = 12 },
+    { .type = CW_SPAN("Observation"), .kind = "reference", .status = "done", .requests = 1, .pages = 1, .received = 1, .unchanged = 1, .total = -1 },
+};
 
 START_TEST(receipt_text)
 {
-    const struct cw_receipt_task tasks[] = {
-        { .type = CW_SPAN("Patient"), .kind = "read", .status = "done", .pages = 1, .requests = 1, .received = 1, .stored = 1, .total = -1, .bytes = 100 },
-        { .type = CW_SPAN("Observation"), .kind = "search", .status = "done", .pages = 2, .requests = 3, .received = 70, .stored = 60, .unchanged = 10,
-          .total = 70, .bytes = 9000 },
-        { .type = CW_SPAN("Observation"), .kind = "search", .status = "failed", .code = CW_SPAN("http_error"), .http_status = 500, .requests = 3, .total = -1 },
-        { .type = CW_SPAN("Goal"), .kind = "search", .status = "skipped", .code = CW_SPAN("no_scope"), .total = -1 },
-        { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
-        { .type = CW_SPAN("Binary"), .kind = "document", .status = "failed", .code = CW_SPAN("gone"), .http_status = 404, .requests = 1, .total = -1 },
-    };
     struct cw_receipt r = {
-        .status = "partial", .started_us = 0, .ended_us = 1500000, .asked = CW_SPAN("openid patient/*.rs x"), .granted = CW_SPAN("openid patient/*.rs"),
-        .tasks = tasks, .count = CW_ARRAY_LEN(tasks),
+        .pull = "pull_1", .status = "partial", .started_us = 0, .ended_us = 1500000, .asked = CW_SPAN("openid patient/*.rs x"),
+        .granted = CW_SPAN("openid patient/*.rs"), .lost = CW_SPAN("x "), .tasks = receipt_tasks, .count = CW_ARRAY_LEN(receipt_tasks),
     };
     struct cw_str json;
     cw_str_init(&json, CW_RECEIPT_MAX);
     ck_assert_int_eq(cw_receipt_emit(&r, &json), CW_OK);
     ck_assert_str_eq(
         cw_str_cstr(&json),
-        "{\"status\":\"partial\",\"started_at\":\"1970-01-01T00:00:00.000Z\",\"ended_at\":\"1970-01-01T00:00:01.500Z\","
+        "{\"version\":1,\"pull_id\":\"pull_1\",\"status\":\"partial\",\"started_at\":\"1970-01-01T00:00:00.000Z\","
+        "\"ended_at\":\"1970-01-01T00:00:01.500Z\","
         "\"scopes\":{\"asked\":[\"openid\",\"patient/*.rs\",\"x\"],\"granted\":[\"openid\",\"patient/*.rs\"],\"lost\":[\"x\"]},"
-        "\"totals\":{\"requests\":9,\"pages\":3,\"received\":71,\"stored\":61,\"unchanged\":10,\"bytes\":9100},\"types\":["
-        "{\"type\":\"Patient\",\"requests\":1,\"pages\":1,\"received\":1,\"stored\":1,\"unchanged\":0,\"bytes\":100,\"complete\":true},"
-        "{\"type\":\"Observation\",\"requests\":6,\"pages\":2,\"received\":70,\"stored\":60,\"unchanged\":10,\"bytes\":9000,\"total\":70,\"complete\":false,"
+        "\"totals\":{\"requests\":11,\"pages\":5,\"received\":79,\"stored\":61,\"created\":41,\"changed\":20,\"unchanged\":11,\"bytes\":9112},"
+        "\"types\":["
+        "{\"type\":\"Patient\",\"requests\":1,\"pages\":1,\"received\":1,\"stored\":1,\"created\":1,\"changed\":0,\"unchanged\":0,\"bytes\":100,"
+        "\"complete\":true},"
+        "{\"type\":\"Observation\",\"requests\":6,\"pages\":2,\"received\":77,\"stored\":60,\"created\":40,\"changed\":20,\"unchanged\":10,"
+        "\"bytes\":9000,\"total\":82,\"shortfall\":10,\"complete\":false,"
         "\"problems\":[{\"status\":\"failed\",\"code\":\"http_error\",\"http_status\":500,\"count\":1}]},"
-        "{\"type\":\"Goal\",\"requests\":0,\"pages\":0,\"received\":0,\"stored\":0,\"unchanged\":0,\"bytes\":0,\"complete\":true,"
-        "\"problems\":[{\"status\":\"skipped\",\"code\":\"no_scope\",\"count\":1}]}],"
-        "\"documents\":{\"requests\":2,\"pages\":0,\"received\":0,\"stored\":0,\"unchanged\":0,\"bytes\":0,\"complete\":false,"
-        "\"problems\":[{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,\"count\":2}]},"
-        "\"references\":{\"requests\":0,\"pages\":0,\"received\":0,\"stored\":0,\"unchanged\":0,\"bytes\":0,\"complete\":true}}");
+        "{\"type\":\"Goal\",\"requests\":0,\"pages\":0,\"received\":0,\"stored\":0,\"created\":0,\"changed\":0,\"unchanged\":0,\"bytes\":0,"
+        "\"complete\":true,\"problems\":[{\"status\":\"skipped\",\"code\":\"no_scope\",\"count\":1}]}],"
+        "\"documents\":{\"requests\":3,\"pages\":1,\"received\":0,\"stored\":0,\"created\":0,\"changed\":0,\"unchanged\":0,\"bytes\":12,"
+        "\"complete\":false,\"problems\":[{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,\"count\":2}],\"count\":3,\"items\":["
+        "{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,\"bytes\":0},{\"status\":\"failed\",\"code\":\"gone\",\"http_status\":404,"
+        "\"bytes\":0},{\"status\":\"done\",\"bytes\":12}]},"
+        "\"references\":{\"requests\":1,\"pages\":1,\"received\":1,\"stored\":0,\"created\":0,\"changed\":0,\"unchanged\":1,\"bytes\":0,"
+        "\"complete\":true}}");
+    /* What was asked is not kept any more: then nobody can say what was lost. */
+    cw_str_clear(&json);
+    r.asked = r.lost = (struct cw_span){ NULL, 0 };
+    ck_assert_int_eq(cw_receipt_emit(&r, &json), CW_OK);
+    const struct cw_receipt_skip skips[] = { { CW_SPAN("Goal"), CW_SPAN("bad_id"), 2 }, { CW_SPAN("Binary"), CW_SPAN("over_limit"), 1 } };
+    struct cw_receipt some = { .status = "partial", .pull = "pull_1", .skips = skips, .skip_count = 2 };
+    struct cw_str left;
+    cw_str_init(&left, CW_RECEIPT_MAX);
+    ck_assert_int_eq(cw_receipt_emit(&some, &left), CW_OK);
+    ck_assert(cw_span_ends(cw_str_span(&left), CW_SPAN(",\"left_out\":[{\"type\":\"Goal\",\"reason\":\"bad_id\",\"count\":2},"
+                                                       "{\"type\":\"Binary\",\"reason\":\"over_limit\",\"count\":1}]}")));
+    cw_str_release(&left);
+    ck_assert_ptr_nonnull(strstr(cw_str_cstr(&json), "\"scopes\":{\"asked\":null,\"granted\":[\"openid\",\"patient/*.rs\"],\"lost\":null}"));
+    cw_str_release(&json);
+}
+END_TEST
+
+START_TEST(receipt_types)
+{
+    struct cw_receipt r = { .tasks = receipt_tasks, .count = CW_ARRAY_LEN(receipt_tasks) };
+    struct cw_str json;
+    cw_str_init(&json, CW_RECEIPT_TYPES_MAX);
+    ck_assert_int_eq(cw_receipt_emit_types(&r, &json), CW_OK);
+    ck_assert_str_eq(cw_str_cstr(&json),
+                     "[{\"type\":\"Patient\",\"received\":1,\"stored\":1,\"unchanged\":0,\"failed\":0},"
+                     "{\"type\":\"Observation\",\"received\":78,\"stored\":60,\"unchanged\":11,\"failed\":1},"
+                     "{\"type\":\"Goal\",\"received\":0,\"stored\":0,\"unchanged\":0,\"failed\":0},"
+                     "{\"type\":\"Binary\",\"received\":0,\"stored\":0,\"unchanged\":0,\"failed\":2}]");
     cw_str_release(&json);
 }
 END_TEST
@@ -321,13 +449,18 @@ Suite *suite_fhir_plan(void)
     tcase_add_test(tcase, capability_odd);
     tcase_add_test(tcase, plan_plain);
     tcase_add_test(tcase, plan_offered);
+    tcase_add_test(tcase, plan_brings_along_what_claims_name);
     tcase_add_test(tcase, plan_scopes);
     tcase_add_test(tcase, plan_profile);
     tcase_add_test(tcase, plan_extra_query_and_types);
     tcase_add_test(tcase, plan_search_without_read);
     tcase_add_loop_test(tcase, plan_bad_profile, 0, (int)CW_ARRAY_LEN(bad_profiles));
     tcase_add_loop_test(tcase, relax_url, 0, (int)CW_ARRAY_LEN(relax_rows));
+    tcase_add_test(tcase, smaller_pages);
+    tcase_add_test(tcase, dropped_parameters);
+    tcase_add_test(tcase, what_may_be_read);
     tcase_add_test(tcase, receipt_text);
+    tcase_add_test(tcase, receipt_types);
     suite_add_tcase(suite, tcase);
     return suite;
 }

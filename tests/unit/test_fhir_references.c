@@ -67,6 +67,21 @@ START_TEST(followed)
 }
 END_TEST
 
+/* A resource's own subject is told from that of what it contains. */
+START_TEST(own_members)
+{
+    static const char text[] = "{\"subject\":{\"reference\":\"Patient/a\"},\"contained\":[{\"subject\":{\"reference\":\"Patient/b\"}}],"
+                               "\"performer\":[{\"reference\":\"Practitioner/c\"}],\"x\":{\"subject\":{\"reference\":\"Patient/d\"}}}";
+    static const bool own[] = { true, false, false, false };
+    struct cw_references found;
+    ck_assert_int_eq(cw_references_read(cw_span_cstr(text), BASE, fhir_arena, &found, NULL), CW_OK);
+    ck_assert_uint_eq(found.reference_count, CW_ARRAY_LEN(own));
+    for (size_t i = 0; i < CW_ARRAY_LEN(own); i++) {
+        ck_assert_msg(found.references[i].own == own[i], "row %zu", i);
+    }
+}
+END_TEST
+
 static const char document[] =
     "{\"resourceType\":\"DocumentReference\",\"id\":\"d1\",\"subject\":{\"reference\":\"Patient\\/p1\"},"
     "\"author\":[{\"display\":\"x\"},{\"reference\":\"Practitioner/a\"},{\"reference\":7}],"
@@ -169,6 +184,7 @@ Suite *suite_fhir_references(void)
     tcase_add_loop_test(tcase, parse, 0, (int)CW_ARRAY_LEN(parse_rows));
     tcase_add_test(tcase, base_slash);
     tcase_add_test(tcase, followed);
+    tcase_add_test(tcase, own_members);
     tcase_add_test(tcase, document_reference);
     tcase_add_test(tcase, attachment_places);
     tcase_add_test(tcase, limits);

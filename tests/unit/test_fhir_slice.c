@@ -136,6 +136,28 @@ static enum cw_code read_entries(unsigned count)
     return rc;
 }
 
+/* One resource that two readers would read differently costs itself, not its page. */
+START_TEST(ambiguous_entries)
+{
+    static const char *const twice[] = { "\"id\":\"b\",\"id\":\"c\"", "\"id\":\"b\",\"resourceType\":\"Goal\"",
+                                         "\"id\":\"b\",\"meta\":{},\"meta\":{\"versionId\":\"1\"}",
+                                         "\"id\":\"b\",\"meta\":{\"lastUpdated\":\"1\",\"lastUpdated\":[{}]}" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(twice); i++) {
+        struct cw_slice slice;
+        CW_AUTO_STR page;
+        cw_str_init(&page, 4096);
+        cw_str_addf(&page, "{\"resourceType\":\"Bundle\",\"entry\":[{\"resource\":{\"resourceType\":\"Goal\",%s}},"
+                           "{\"resource\":{\"resourceType\":\"Goal\",\"id\":\"good\"}}]}", twice[i]);
+        ck_assert_int_eq(read_cstr(cw_str_cstr(&page), &slice), CW_OK);
+        ck_assert_uint_eq(slice.count, 2);
+        ck_assert_msg(slice.entries[0].fault == CW_SLICE_AMBIGUOUS, "row %zu", i);
+        ck_assert_int_eq(slice.entries[1].fault, CW_SLICE_GOOD);
+        ck_assert_span_eq(slice.entries[1].id, "good");
+    }
+    ck_assert_str_eq(cw_slice_fault_name(CW_SLICE_AMBIGUOUS), "ambiguous");
+}
+END_TEST
+
 START_TEST(entries_limit)
 {
     ck_assert_int_eq(read_entries(CW_FHIR_ENTRIES_MAX - 1), CW_OK);
@@ -313,6 +335,7 @@ Suite *suite_fhir_slice(void)
     tcase_add_test(tcase, bundle);
     tcase_add_test(tcase, single_resources);
     tcase_add_test(tcase, entry_faults);
+    tcase_add_test(tcase, ambiguous_entries);
     tcase_add_test(tcase, entries_limit);
     tcase_add_test(tcase, size_limits);
     tcase_add_test(tcase, name_rules);

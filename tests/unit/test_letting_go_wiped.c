@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "base/secret.h"
 #include "base/time.h"
 #include "model/disconnect.h"
@@ -103,6 +104,22 @@ START_TEST(secrets_are_wiped_before_their_memory_is_given_back)
 }
 END_TEST
 
+/* jansson's frees do not come by here by themselves; ours, which it is given, does. */
+START_TEST(a_token_answer_leaves_nothing_behind)
+{
+    static const char answer[] = "{\"access_token\":\"access-canary\",\"refresh_token\":\"refresh-canary\",\"expires_in\":3600}";
+    const struct cw_json_limits limits = { .max_bytes = 1000, .max_depth = 4 };
+    json_t *root = NULL;
+    cw_json_wipe_freed();
+    OK(cw_json_parse(cw_span_cstr(answer), limits, &root, &lg_err));
+    ck_assert_str_eq(json_string_value(json_object_get(root, "access_token")), "access-canary");
+    arm();
+    json_decref(root);
+    ck_assert_uint_eq(disarm(), 0);
+    json_set_alloc_funcs(malloc, free);
+}
+END_TEST
+
 Suite *lg_wiped_suite(void)
 {
     Suite *suite = suite_create("wiped memory");
@@ -111,6 +128,7 @@ Suite *lg_wiped_suite(void)
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, the_look_is_not_blind);
     tcase_add_test(tcase, secrets_are_wiped_before_their_memory_is_given_back);
+    tcase_add_test(tcase, a_token_answer_leaves_nothing_behind);
     suite_add_tcase(suite, tcase);
     return suite;
 }

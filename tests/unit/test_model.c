@@ -498,14 +498,18 @@ START_TEST(a_state_is_consumed_once_by_its_browser)
     struct cw_attempt attempt;
     OK(cw_attempt_start(&m, &actor, &input, &id, &err));
     ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM consent_receipt WHERE source_name = 'One' AND text_version = 'v1'") > 0, 1);
-    struct cw_attempt_new elsewhere = input;
-    elsewhere.redirect_uri = CW_SPAN("https://cw.test/callback/y");
+    struct cw_attempt_new elsewhere = { .redirect_uri = CW_SPAN("https://cw.test/callback/y") };
+    memcpy(elsewhere.state_hash, input.state_hash, sizeof input.state_hash);
     ck_assert_int_eq(consume(&elsewhere, CW_SPAN("cookie"), &attempt, &err), CW_E_NOT_FOUND);
     ck_assert_int_eq(consume(&input, NONE, &attempt, &err), CW_E_DENIED);
     ck_assert_int_eq(consume(&input, CW_SPAN("thief"), &attempt, &err), CW_E_DENIED);
     OK(consume(&input, CW_SPAN("cookie"), &attempt, &err));
     ck_assert(cw_span_eq(attempt.verifier, CW_SPAN("verifier")) && cw_span_eq(attempt.nonce, CW_SPAN("nonce")));
     ck_assert_int_eq(consume(&input, CW_SPAN("cookie"), &attempt, &err), CW_E_STATE);
+    ck_assert_int_eq(cw_attempt_fail(&m, &actor, id, CW_FAIL_BROWSER_MISMATCH, NONE, &err), CW_E_STATE); /* a stranger's late word */
+    ck_assert_int_eq(cw_attempt_fail(&m, &actor, id, CW_FAIL_STATE_EXPIRED, NONE, &err), CW_E_STATE);
+    OK(cw_attempt_get(&m, session.id, id, arena, &attempt, &err));
+    ck_assert_int_eq(attempt.status, CW_ATTEMPT_EXCHANGING);
     OK(cw_attempt_fail(&m, &actor, id, CW_FAIL_TOKEN_EXCHANGE, CW_SPAN("their words"), &err));
     OK(cw_attempt_fail(&m, &actor, id, CW_FAIL_INTERNAL, NONE, &err));
     OK(cw_session_get(&m, org, session.id, arena, &session, &err));
@@ -522,14 +526,56 @@ END_TEST
 static void *consume_once(void *arg)
 {
     struct cw_attempt attempt;
-    struct cw_err own = { .code = CW_OK };
+    struct cw_err own;
     struct cw_arena *room = cw_arena_new(65536);
     enum cw_code rc = cw_attempt_consume(&m, arg, room, &attempt, &own);
     cw_arena_free(room);
     return (void *)(intptr_t)rc;
 }
 
-/* Two tabs, a repeated request, a thief: whoever brings a state at the same moment, one of them has it. */
+/* The answer to the commit was lost: asked again it is the same connection, with one event. */
+START_TEST(connecting_is_asked_again)
+{
+    struct cw_source source = one_source();
+    struct cw_session session = new_session(source.id);
+    struct cw_attempt_new input = new_attempt(&session, &source, 1);
+    struct cw_attempt_id id;
+    struct cw_attempt attempt;
+    struct cw_connection_id first, second;
+    OK(cw_attempt_start(&m, &actor, &input, &id, &err));
+    OK(consume(&input, CW_SPAN("cookie"), &attempt, &err));
+    const struct cw_attempt_success success = { .attempt = id, .upstream_patient = CW_SPAN("again"), .scopes_granted = CW_SPAN("patient/*.rs"),
+                                                .access_token = CW_SPAN("a"), .refresh_token = CW_SPAN("r"),
+                                                .obtained_us = cw_now_us(), .expires_us = cw_now_us() + CW_HOUR_US };
+    OK(cw_attempt_connect(&m, &actor, &success, &first, &err));
+    int64_t told = cw_test_db_number(&test, "SELECT COUNT(*) FROM event");
+    OK(cw_attempt_connect(&m, &actor, &success, &second, &err));
+    ck_assert(cw_ulid_eq(first.ulid, second.ulid));
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM event"), told);
+}
+END_TEST
+
+/* A patient whose key is damaged keeps nobody else's attempts from their end. */
+START_TEST(one_bad_row_stops_no_sweep)
+{
+    struct cw_source source = one_source();
+    struct cw_session session = new_session((struct cw_source_id){ { { 0 } } });
+    struct cw_attempt_id id;
+    struct cw_attempt_new first = new_attempt(&session, &source, 1), second = new_attempt(&session, &source, 2);
+    OK(cw_attempt_start(&m, &actor, &first, &id, &err));
+    OK(cw_attempt_start(&m, &actor, &second, &id, &err));
+    cw_test_db_sql(&test, "INSERT INTO patient (id, organization, patient_id, key_version, created_at, updated_at)"
+                          " SELECT UNHEX(REPEAT('01', 16)), organization, 'keyless', 1, created_at, updated_at FROM patient LIMIT 1");
+    unsigned swept = 0;
+    cw_clock_shift_us(901 * CW_SECOND_US);
+    cw_test_db_sql(&test, "UPDATE attempt SET patient = (SELECT id FROM patient WHERE patient_id = 'keyless') WHERE status = 1 ORDER BY id LIMIT 1");
+    ck_assert_int_eq(cw_attempt_sweep(&m, &actor, 100, &swept, &err), CW_E_NOT_FOUND);
+    ck_assert_uint_ge(swept, 1);
+    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM attempt WHERE status = 1"), 1);
+    cw_test_db_sql(&test, "DELETE a, p FROM attempt a JOIN patient p ON p.id = a.patient WHERE p.patient_id = 'keyless'");
+}
+END_TEST
+
 START_TEST(a_state_is_consumed_once_at_the_same_moment)
 {
     enum { ROUNDS = 20, THREADS = 4 };
@@ -639,6 +685,8 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, an_attempt_in_flight_keeps_its_session_open);
     tcase_add_test(tcase, a_state_is_consumed_once_by_its_browser);
     tcase_add_test(tcase, a_state_is_consumed_once_at_the_same_moment);
+    tcase_add_test(tcase, connecting_is_asked_again);
+    tcase_add_test(tcase, one_bad_row_stops_no_sweep);
     tcase_add_test(tcase, ten_attempts_are_enough);
     tcase_add_test(tcase, events_are_numbered_without_gaps);
     suite_add_tcase(suite, tcase);

@@ -6,7 +6,9 @@
 #include "config.h"
 
 #include "net/http.h"
+#include "net/wait.h"
 
+#include <time.h>
 #include <unistd.h>
 
 #include "base/limits.h"
@@ -229,6 +231,28 @@ START_TEST(redirects)
 }
 END_TEST
 
+/* What [net] allow lists is allowed for itself, not as the place that another server leads to. */
+START_TEST(a_redirect_leads_to_no_listed_place)
+{
+    static const struct script_answer script[] = { { .keep = true, .status = 302, .headers = "Location: https://127.0.0.9:8443/x\r\n" } };
+    struct script_server *server = script_server_start(script, 1);
+    char text[256];
+    struct cw_config *config = NULL;
+    struct cw_http *http = NULL;
+    snprintf(text, sizeof text, "[server]\norigin = https://chartway.example\n[vault]\nmaster_keys = a=/x\n[net]\nallow = 127.0.0.1:%u 127.0.0.9:8443\n",
+             script_server_port(server));
+    ck_assert_int_eq(cw_config_parse(cw_span_cstr(text), &config, &err), CW_OK);
+    ck_assert_int_eq(cw_http_new(config, &http, &err), CW_OK);
+    cw_config_free(config);
+    struct cw_http_request request = { .url = script_server_url(server, "/"), .body_max = 100, .redirects = 3 };
+    fresh();
+    ck_assert_int_eq(cw_http_perform(http, &request, &response, &err), CW_E_BLOCKED);
+    ck_assert_ptr_nonnull(strstr(err.text, "internal place"));
+    ck_assert_uint_eq(script_server_count(server), 1);
+    done_with(http, server);
+}
+END_TEST
+
 START_TEST(body_limits)
 {
     static char text[2001];
@@ -386,6 +410,100 @@ START_TEST(connections_are_kept_unless_asked)
 }
 END_TEST
 
+/* ---------------------------------------------------------------------------------------------- when to come again */
+
+START_TEST(later_as_a_date)
+{
+    char headers[80];
+    time_t at = time(NULL) + 90;
+    struct tm parts;
+    (void)strftime(headers, sizeof headers, "Retry-After: %a, %d %b %Y %H:%M:%S GMT\r\n", gmtime_r(&at, &parts));
+    const struct script_answer script[] = { { .status = 503, .headers = headers, .body = "" } };
+    struct script_server *server = script_server_start(script, 1);
+    struct cw_http *http = net_fixture_http(server, "");
+    ck_assert_int_eq(get(http, script_server_url(server, "/"), 100), CW_OK);
+    ck_assert_int_ge(response.retry_after_s, 85);
+    ck_assert_int_le(response.retry_after_s, 90);
+    ck_assert_int_eq(cw_http_wait_s(&response, cw_now_us()), response.retry_after_s);
+    done_with(http, server);
+}
+END_TEST
+
+#define NOW_US (INT64_C(1800000000) * CW_SECOND_US)
+
+static const struct {
+    const char *text;
+    long seconds;
+} said[] = {
+    { "Rate limit is exceeded. Try again in 53 seconds.", 53 },
+    { "{\"statusCode\":429,\"message\":\"Rate limit exceeded, TRY AGAIN IN 2 minutes\"}", 120 },
+    { "Please wait 30s", 30 },
+    { "wait for another 1 hour", 3600 },
+    { "retry after: 12", 12 },
+    { "{\"retryAfter\":7}", 7 },
+    { "Quota resets in 1.5 s", 2 },
+    { "quota will be replenished in 00:10", 0 },
+    { "again in 1500 ms", 2 },
+    { "try again in 99999999999999999999999 seconds", 86400 },
+    { "try again in 999999 hours", 86400 },
+    { "try again in 5 days", -1 },
+    { "try again later. 53 seconds", -1 },
+    { "try again in <b>5</b>", -1 },
+    { "again in", -1 },
+    { "again in 5", 5 },
+    { "53 seconds", -1 },
+    { "", -1 },
+};
+
+START_TEST(later_in_words)
+{
+    ck_assert_msg(cw_wait_of_words(cw_span_cstr(said[_i].text)) == said[_i].seconds, "%s: %ld", said[_i].text, cw_wait_of_words(cw_span_cstr(said[_i].text)));
+}
+END_TEST
+
+static const struct {
+    const char *value;
+    long seconds;
+} resets[] = {
+    { "50", 50 },
+    { " 1800000060 ", 60 },
+    { "1800000060000", 60 },
+    { "1799999000", 0 },
+    { "9000000000", 86400 },
+    { "99999999999999999999999", 86400 },
+    { "limit=100, remaining=0, reset=17", 17 },
+    { "\"default\";r=0;t=9", 9 },
+    { "1.5", 1 },
+    { "2026-01-01T00:00:00Z", -1 },
+    { "soon", -1 },
+    { "", -1 },
+};
+
+START_TEST(later_in_a_reset)
+{
+    ck_assert_msg(cw_wait_of_reset(cw_span_cstr(resets[_i].value), NOW_US) == resets[_i].seconds, "%s: %ld", resets[_i].value,
+                  cw_wait_of_reset(cw_span_cstr(resets[_i].value), NOW_US));
+}
+END_TEST
+
+START_TEST(a_reset_counts_where_a_limit_was_met)
+{
+    static const struct script_answer script[] = {
+        { .status = 429, .headers = "X-RateLimit-Reset: 5\r\n", .body = "try again in 9 seconds" },
+        { .status = 403, .headers = "X-RateLimit-Reset: 5\r\n", .body = "try again in 9 seconds" },
+        { .status = 403, .headers = "X-RateLimit-Reset: 5\r\n", .body = "no" },
+    };
+    static const long waits[] = { 5, 9, -1 };
+    struct script_server *server = script_server_start(script, 3);
+    struct cw_http *http = net_fixture_http(server, "");
+    for (size_t i = 0; i < 3; i++) {
+        ck_assert_int_eq(get(http, script_server_url(server, "/"), 100), CW_OK);
+        ck_assert_int_eq(cw_http_wait_s(&response, cw_now_us()), waits[i]);
+    }
+    done_with(http, server);
+}
+END_TEST
+
 Suite *http_suite(void)
 {
     Suite *suite = suite_create("http");
@@ -396,6 +514,7 @@ Suite *http_suite(void)
     tcase_add_test(tcase, blocked_addresses);
     tcase_add_test(tcase, only_the_allowed_port);
     tcase_add_test(tcase, redirects);
+    tcase_add_test(tcase, a_redirect_leads_to_no_listed_place);
     tcase_add_test(tcase, body_limits);
     tcase_add_test(tcase, header_limits);
     tcase_add_test(tcase, header_values_are_clean);
@@ -403,6 +522,10 @@ Suite *http_suite(void)
     tcase_add_test(tcase, nobody_listens);
     tcase_add_test(tcase, environment_is_ignored);
     tcase_add_test(tcase, connections_are_kept_unless_asked);
+    tcase_add_test(tcase, later_as_a_date);
+    tcase_add_loop_test(tcase, later_in_words, 0, (int)CW_ARRAY_LEN(said));
+    tcase_add_loop_test(tcase, later_in_a_reset, 0, (int)CW_ARRAY_LEN(resets));
+    tcase_add_test(tcase, a_reset_counts_where_a_limit_was_met);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -2,6 +2,8 @@
 /* Jobs, pulls, pages and records against a real MariaDB: what commits together, what the fence refuses, what is stored once. */
 #include "config.h"
 
+#include "test_pull.h"
+
 #include <check.h>
 #include <stdio.h>
 
@@ -17,20 +19,20 @@
 #include "tests/lib/check_main.h"
 #include "tests/lib/database.h"
 
-static struct cw_test_db test;
-static struct cw_model m;
-static struct cw_arena *arena;
-static const struct cw_actor actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node/1" };
+struct cw_test_db test;
+struct cw_model m;
+struct cw_arena *arena;
+const struct cw_actor actor = { .kind = CW_ACTOR_SCHEDULER, .name = "node/1" };
 
 /* One connected patient, fresh for each test. */
 static struct cw_org_id org;
-static struct cw_patient_row patient;
-static struct cw_connection connection;
-static struct cw_data_key key;
-static struct cw_pull_id pull;
-static struct cw_job job;
+struct cw_patient_row patient;
+struct cw_connection connection;
+struct cw_data_key key;
+struct cw_pull_id pull;
+struct cw_job job;
 
-static void must(enum cw_code rc, const struct cw_err *err)
+void must(enum cw_code rc, const struct cw_err *err)
 {
     ck_assert_msg(rc == CW_OK, "%s: %s: %s", cw_code_name(rc), err->where, err->text);
 }
@@ -73,7 +75,7 @@ static void claim_one(const char *owner)
     ck_assert(cw_ulid_eq(job.subject, pull.ulid));
 }
 
-static void setup(void)
+void setup(void)
 {
     static unsigned n;
     char name[32];
@@ -86,7 +88,7 @@ static void setup(void)
     claim_one("node/1");
 }
 
-static void teardown(void)
+void teardown(void)
 {
     cw_data_key_wipe(&key);
     cw_arena_free(arena);
@@ -97,13 +99,13 @@ static struct cw_task_new searches[] = {
     { .kind = CW_TASK_SEARCH, .resource_type = "Goal", .ordinal = 1, .skip_code = "no_scope" },
 };
 
-static void plan(void)
+void plan(void)
 {
     struct cw_err err = { 0 };
     must(cw_pull_plan(&m, "node/1", &job, pull, CW_SPAN("[]"), searches, CW_ARRAY_LEN(searches), &err), &err);
 }
 
-static struct cw_waiting waiting(void)
+struct cw_waiting waiting(void)
 {
     struct cw_err err = { 0 };
     struct cw_pull full;
@@ -113,7 +115,7 @@ static struct cw_waiting waiting(void)
     return ret;
 }
 
-static struct cw_record_batch *batch_of(const char *const *bodies, const char *const *ids, size_t count)
+struct cw_record_batch *batch_of(const char *const *bodies_of, const char *const *ids_of, size_t count)
 {
     struct cw_err err = { 0 };
     struct cw_record_batch *batch;
@@ -125,14 +127,14 @@ static struct cw_record_batch *batch_of(const char *const *bodies, const char *c
     must(cw_record_batch_new(&target, &key, &batch, &err), &err);
     for (size_t i = 0; i < count; i++) {
         struct cw_record_in in = { .type = CW_SPAN("Observation"),
-                                   .upstream_id = cw_span_cstr(ids[i]),
-                                   .body = cw_span_cstr(bodies[i]) };
+                                   .upstream_id = cw_span_cstr(ids_of[i]),
+                                   .body = cw_span_cstr(bodies_of[i]) };
         must(cw_record_batch_add(batch, &in, &in.body, 1, &err), &err);
     }
     return batch;
 }
 
-static enum cw_code commit(struct cw_record_batch *batch, const char *url, const char *next, const char *owner,
+enum cw_code commit(struct cw_record_batch *batch, const char *url, const char *next, const char *owner,
                            struct cw_page_result *ret)
 {
     struct cw_err err = { 0 };
@@ -151,10 +153,10 @@ static enum cw_code commit(struct cw_record_batch *batch, const char *url, const
     return cw_pull_commit_page(&m, &page, ret, &err);
 }
 
-static const char *const bodies[] = { "{\"resourceType\":\"Observation\",\"id\":\"a\",\"v\":1.10}",
+const char *const bodies[] = { "{\"resourceType\":\"Observation\",\"id\":\"a\",\"v\":1.10}",
                                       "{\"resourceType\":\"Observation\",\"id\":\"b\"}",
                                       "{\"resourceType\":\"Observation\",\"id\":\"c\"}" };
-static const char *const ids[] = { "a", "b", "c" };
+const char *const ids[] = { "a", "b", "c" };
 
 static size_t list(struct cw_record_filter filter, struct cw_record **ret, bool *ret_more)
 {
@@ -526,6 +528,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_merged_patient_is_asked_for_by_the_new_id);
     tcase_add_test(t, the_end_is_told_once);
     suite_add_tcase(s, t);
+    suite_add_tcase(s, tcase_found());
     return s;
 }
 

@@ -494,6 +494,39 @@ START_TEST(one_time_access_is_told_and_ends)
 }
 END_TEST
 
+/* The patient signs in again between the look at an ended token and its end. */
+START_TEST(one_time_access_ends_with_its_own_token)
+{
+    refresh_connect((struct refresh_start){ .one_time = true });
+    ck_assert_int_eq(cw_connection_end_one_time(m, &refresh_actor, refresh_connection, 2, &err), CW_E_STATE);
+    ck_assert_int_eq(refresh_number("c.status"), CW_CONNECTION_ACTIVE);
+    refresh_must(cw_connection_end_one_time(m, &refresh_actor, refresh_connection, 1, &err), &err);
+    ck_assert_int_eq(cw_connection_end_one_time(m, &refresh_actor, refresh_connection, 1, &err), CW_E_NOT_FOUND);
+    refresh_connect((struct refresh_start){ 0 });
+    ck_assert_int_eq(cw_connection_end_one_time(m, &refresh_actor, refresh_connection, 1, &err), CW_E_STATE);
+}
+END_TEST
+
+/* A machine that slept between its lease and its request sends nothing: somebody else may be asking. */
+START_TEST(who_overslept_sends_nothing)
+{
+    struct cw_refresh_lease slow, next;
+    refresh_connect((struct refresh_start){ 0 });
+    ck_assert_int_eq(refresh_begin("node/1", 1, &slow), CW_OK);
+    refresh_must(cw_refresh_held(m, &slow, &err), &err);
+    cw_clock_shift_us(15 * CW_SECOND_US); /* what is left does not do for two requests */
+    ck_assert_int_eq(cw_refresh_held(m, &slow, &err), CW_E_CONFLICT);
+    cw_clock_shift_us(61 * CW_SECOND_US);
+    ck_assert_int_eq(refresh_begin("node/2", 1, &next), CW_E_LIMITED); /* settled: the pause of a lost answer */
+    cw_clock_shift_us(0);
+    ck_assert_int_eq(cw_refresh_held(m, &slow, &err), CW_E_CONFLICT);
+    /* its answer, had one come all the same, would still be taken */
+    struct cw_refreshed tokens = tokens_of("access-2", "refresh-2");
+    refresh_must(cw_refresh_commit(m, &slow, &tokens, &err), &err);
+    expect_tokens(2, "access-2", "refresh-2");
+}
+END_TEST
+
 static void *sweep_thread(void *arg)
 {
     unsigned count = 0;
@@ -544,6 +577,8 @@ Suite *refresh_state_suite(void)
     tcase_add_test(t, an_end_that_moves_away_is_told_anew);
     tcase_add_test(t, short_rolling_ends_are_no_news);
     tcase_add_test(t, one_time_access_is_told_and_ends);
+    tcase_add_test(t, one_time_access_ends_with_its_own_token);
+    tcase_add_test(t, who_overslept_sends_nothing);
     tcase_add_test(t, two_nodes_that_sweep_at_once_tell_once);
     suite_add_tcase(s, t);
     return s;

@@ -38,6 +38,8 @@ static const struct cw_actor actor = { .kind = CW_ACTOR_OPERATOR, .name = "test"
     } while (0)
 #define NUMBER(sql) cw_test_db_number(&test, sql)
 
+static const char *profile = "default";
+
 struct connecting {
     struct cw_registration_id registration;
     struct cw_connection_id id;
@@ -50,9 +52,9 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *e)
     struct cw_patient_row patient;
     CW_AUTO_DATA_KEY key = { .version = 0 };
     enum cw_code rc = cw_patient_upsert(&m, db, org, &wanted, arena, &patient, &key, e);
-    char *pinned = cw_arena_printf(arena, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"revocation_endpoint\":\"%s\",\"profile\":\"default\"}",
+    char *pinned = cw_arena_printf(arena, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"revocation_endpoint\":\"%s\",\"profile\":\"%s\"}",
                                    script_server_url(server, "/fhir"), script_server_url(server, "/token"),
-                                   script_server_url(server, "/revoke"));
+                                   script_server_url(server, "/revoke"), profile);
     const struct connection_put put = { .id = { cw_ulid_new() }, .org = org, .patient = patient, .endpoint = { cw_ulid_new() },
                                         .source = { cw_ulid_new() }, .registration = c->registration, .session = { cw_ulid_new() },
                                         .upstream_patient = CW_SPAN("up"), .scopes = CW_SPAN("patient/*.rs"),
@@ -217,6 +219,30 @@ START_TEST(after_a_day_it_is_given_up)
 }
 END_TEST
 
+/* Blue Button: one token stands for all, so old tokens are not given back over a connection that the patient has made since; once that has ended they are. */
+START_TEST(where_one_token_stands_for_all_what_lives_is_spared)
+{
+    static const struct script_answer answers[] = { { .path = "/revoke", .keep = true, .body = "" } };
+    begin(answers, CW_ARRAY_LEN(answers));
+    profile = "bluebutton";
+    let_go("127.0.0.1");
+    cw_test_db_sql(&test, "UPDATE connection SET status = 1"); /* signed in again, before the revoker came */
+    pid_t pid = start_daemon();
+    wait_for(STATUS, CW_REVOCATION_NOT_OFFERED);
+    stop_daemon(pid);
+    ck_assert_uint_eq(script_server_count(server), 0);
+    ck_assert_int_eq(NUMBER("SELECT COUNT(*) FROM revocation WHERE failure_code = 'ends_all_access'"), 1);
+    cw_test_db_sql(&test, "DELETE FROM revocation");
+    let_go("127.0.0.1"); /* another registration, by which nothing lives */
+    pid = start_daemon();
+    wait_for(STATUS, CW_REVOCATION_DONE);
+    stop_daemon(pid);
+    ck_assert_uint_eq(script_server_count(server), 2);
+    profile = "default";
+    end();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -228,6 +254,7 @@ int main(int argc, char **argv)
     tcase_add_test(tcase, a_kind_that_is_not_revoked_is_left);
     tcase_add_test(tcase, a_host_that_is_not_listed_is_never_asked);
     tcase_add_test(tcase, after_a_day_it_is_given_up);
+    tcase_add_test(tcase, where_one_token_stands_for_all_what_lives_is_spared);
     suite_add_tcase(suite, tcase);
     return cw_check_main((Suite *[]){ suite, NULL });
 }

@@ -323,5 +323,5 @@ static Suite *data_suite(void)
 
 int main(void)
 {
-    return cw_check_main((Suite *const[]){ data_suite(), sandbox_state_suite(), NULL });
+    return cw_check_main((Suite *const[]){ data_suite(), sandbox_state_suite(), sandbox_recording_suite(), NULL });
 }

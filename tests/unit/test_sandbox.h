@@ -6,5 +6,6 @@
 #include <check.h>
 
 Suite *sandbox_state_suite(void);
+Suite *sandbox_recording_suite(void);
 
 #endif

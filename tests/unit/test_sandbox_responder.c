@@ -3,6 +3,8 @@
 #include "config.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "sandbox/persona.h"
@@ -210,6 +212,108 @@ START_TEST(the_census_counts_everyone)
 }
 END_TEST
 
+/* --- recordings --- */
+
+#define RECORDED "https://ehr.example.org/r4"
+#define AS "/sandbox/as/recorded-vendor"
+
+static struct cw_sbx_recordings *open_recordings(void)
+{
+    char folder[] = "/tmp/cw-recorded-XXXXXX", path[64];
+    struct cw_sbx_recordings *recordings = NULL;
+    ck_assert_ptr_nonnull(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/vendor.ndjson", folder);
+    FILE *file = fopen(path, "w");
+    ck_assert_ptr_nonnull(file);
+    fputs("{\"url\":\"" RECORDED "/Patient/r-1\",\"status\":200,\"headers\":{\"content-type\":\"application/fhir+json\",\"etag\":\"W/5\"},"
+          "\"body\":{\"resourceType\":\"Patient\",\"id\":\"r-1\",\"name\":[{\"text\":\"Rita Recorded\"}],\"x\":\"" RECORDED "/Goal/1\"}}\n"
+          "{\"url\":\"" RECORDED "/Goal?patient=r-1\",\"status\":429,\"body\":\"slower\"}\n"
+          "{\"url\":\"" RECORDED "/Goal?patient=r-1\",\"status\":200,\"body\":\"{}\"}\n"
+          "{\"url\":\"" RECORDED "/Patient/r-1/$everything?x=1\",\"status\":403,\"headers\":{\"retry-after\":\"7\"}}\n", file);
+    fclose(file);
+    ck_assert_int_eq(cw_sbx_recordings_open(folder, &recordings, NULL), CW_OK);
+    unlink(path);
+    rmdir(folder);
+    return recordings;
+}
+
+static void recorded_token(struct cw_str *out)
+{
+    struct cw_sbx_terms terms = { .site = CW_SPAN("recorded-vendor"), .client = CW_SPAN("chartway-sandbox"), .patient = CW_SPAN("r-1"),
+                                  .scope = CW_SPAN("patient/*.rs"), .redirect_uri = CW_SPAN("u"), .challenge = CW_SPAN("") };
+    struct cw_sbx_tokens tokens = { .lifetime_us = 60000000 };
+    struct cw_sbx_view view;
+    struct cw_arena *arena = cw_arena_new(65536);
+    CW_AUTO_STR code, refresh;
+    cw_str_init(&code, 512);
+    cw_str_init(&refresh, 512);
+    ck_assert_int_eq(cw_sbx_code_issue(hospital.state, &terms, &code, NULL), CW_OK);
+    struct cw_sbx_exchange exchange = { terms.site, cw_str_span(&code), terms.client, terms.redirect_uri, { NULL, 0 } };
+    ck_assert_int_eq(cw_sbx_code_redeem(hospital.state, &exchange, arena, &view, NULL), CW_OK);
+    ck_assert_int_eq(cw_sbx_tokens_issue(hospital.state, view.grant, &tokens, out, &refresh, NULL), CW_OK);
+    cw_arena_free(arena);
+}
+
+START_TEST(a_recorded_hospital_answers_as_recorded)
+{
+    CW_AUTO_STR token;
+    cw_str_init(&token, 512);
+    hospital.recordings = open_recordings();
+    recorded_token(&token);
+    const char *bearer = cw_str_cstr(&token);
+    struct fcgi_answer answer = ask("GET", AS "/fhir/Patient/r-1", bearer, NULL);
+    ck_assert_int_eq(answer.status, 200);
+    ck_assert_str_eq(answer.body, "{\"resourceType\":\"Patient\",\"id\":\"r-1\",\"name\":[{\"text\":\"Rita Recorded\"}],\"x\":\"" ORIGIN AS "/fhir/Goal/1\"}");
+    ck_assert_str_eq(fcgi_header(&answer, "etag"), "W/5");
+    fcgi_answer_free(&answer);
+    answer = ask("GET", AS "/fhir/Goal?patient=r-1&_count=50", bearer, NULL);
+    ck_assert_int_eq(answer.status, 429);
+    ck_assert_str_eq(answer.body, "slower");
+    ck_assert_ptr_null(fcgi_header(&answer, "Retry-After"));
+    fcgi_answer_free(&answer);
+    ck_assert_int_eq(status_of("GET", AS "/fhir/Goal?patient=r-1", bearer, NULL), 200);
+    answer = ask("GET", AS "/fhir/Patient/r-1/$everything?x=1", bearer, NULL);
+    ck_assert_int_eq(answer.status, 403);
+    ck_assert_str_eq(fcgi_header(&answer, "retry-after"), "7");
+    fcgi_answer_free(&answer);
+    answer = ask("GET", AS "/fhir/metadata", NULL, NULL);
+    ck_assert_int_eq(answer.status, 404);
+    ck_assert_ptr_nonnull(strstr(answer.body, "OperationOutcome"));
+    fcgi_answer_free(&answer);
+    ck_assert_int_eq(status_of("GET", AS "/fhir/Patient/r-1", "another", NULL), 401);
+    ck_assert_int_eq(status_of("GET", "/sandbox/fhir/Patient/r-1", bearer, NULL), 401);
+    ck_assert_int_eq(status_of("GET", AS "/fhir/.well-known/smart-configuration", NULL, NULL), 200);
+}
+END_TEST
+
+START_TEST(the_diary_marks_what_was_not_recorded)
+{
+    static const char *const targets[] = { "/Patient/r-1", "/Goal?patient=r-1&_count=50", "/Goal?patient=r-1", "/Patient/r-1/$everything?x=1", "/metadata" };
+    struct fcgi_answer answer = ask("GET", "/sandbox/operator/requests?personality=recorded-vendor", OPERATOR, NULL);
+    json_t *root = json_of(&answer), *requests = json_object_get(root, "requests");
+    for (size_t i = 0; i < CW_ARRAY_LEN(targets); i++) {
+        const json_t *one = json_array_get(requests, i);
+        ck_assert_str_eq(text(one, "target"), targets[i]);
+        ck_assert_int_eq(json_is_true(json_object_get(one, "missed")), i == 4);
+    }
+    json_decref(root);
+    fcgi_answer_free(&answer);
+    CW_AUTO_STR token;
+    cw_str_init(&token, 512);
+    recorded_token(&token);
+    ck_assert_int_eq(status_of("DELETE", "/sandbox/operator/requests?personality=recorded-vendor", OPERATOR, NULL), 200);
+    ck_assert_int_eq(status_of("GET", AS "/fhir/Goal?patient=r-1", cw_str_cstr(&token), NULL), 429);
+    answer = ask("GET", "/sandbox/", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(answer.body, AS "/fhir"));
+    fcgi_answer_free(&answer);
+    answer = ask("GET", "/sandbox/sources.json", NULL, NULL);
+    ck_assert_ptr_nonnull(strstr(answer.body, AS "/fhir\""));
+    fcgi_answer_free(&answer);
+    cw_sbx_recordings_free(hospital.recordings);
+    hospital.recordings = NULL;
+}
+END_TEST
+
 static Suite *responder_suite(void)
 {
     Suite *suite = suite_create("sandbox responder");
@@ -222,6 +326,8 @@ static Suite *responder_suite(void)
     tcase_add_test(tcase, a_wrong_redirect_is_never_followed);
     tcase_add_test(tcase, the_operator_makes_things_go_wrong);
     tcase_add_test(tcase, the_census_counts_everyone);
+    tcase_add_test(tcase, a_recorded_hospital_answers_as_recorded);
+    tcase_add_test(tcase, the_diary_marks_what_was_not_recorded);
     suite_add_tcase(suite, tcase);
     return suite;
 }

@@ -123,6 +123,7 @@ static void odd_split(struct cw_reply *reply)
 {
     cw_reply_json(reply, 200);
     cw_reply_header(reply, "X-Evil", "a\r\nSet-Cookie: b=c");
+    cw_reply_header(reply, "Referrer-Policy", "");
     cw_str_add_cstr(cw_reply_body(reply), "{}");
 }
 
@@ -498,6 +499,7 @@ START_TEST(odd_answers)
     ck_assert_int_eq(a.status, 200);
     ck_assert_ptr_null(fcgi_header(&a, "Set-Cookie"));
     ck_assert_ptr_null(fcgi_header(&a, "X-Evil"));
+    ck_assert_ptr_null(fcgi_header(&a, "Referrer-Policy")); /* an empty value: not the default one either */
     fcgi_answer_free(&a);
     a = ask((struct fcgi_request){ .uri = "/m/odd/page" });
     ck_assert_str_eq(fcgi_header(&a, "Content-Security-Policy"),
