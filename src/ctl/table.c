@@ -132,7 +132,7 @@ static enum cw_code column_width(const struct ctl_table *table, size_t at, struc
     return CW_OK;
 }
 
-#define COLUMNS_MAX 16u
+#define COLUMNS_MAX 24u
 
 static enum cw_code emit_text(const struct ctl_table *table, struct cw_str *out)
 {

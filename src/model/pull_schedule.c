@@ -129,20 +129,29 @@ static enum cw_code plan(struct planning *p, const struct cw_value *locked, stru
 
 /* ---------------------------------------------------------------------------------------------- after a pull */
 
-/* Nothing came: was it withheld, or was nobody there? */
+static bool is_denial(struct cw_span code)
+{
+    static const char *const codes[] = { "no_access",    "no_access_yet", "access_withheld", "not_offered",
+                                         "unauthorized", "not_found",     "gone",            "query_refused" };
+    for (size_t i = 0; i < CW_ARRAY_LEN(codes); i++) {
+        if (cw_span_eq_cstr(code, codes[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Nothing came: was all of it withheld, or was something the matter that passes? */
 static enum cw_code nothing_came(struct cw_db *db, struct cw_pull_id id, struct cw_arena *arena, enum cw_schedule_outcome *ret,
                                  struct cw_err *err)
 {
-    static const char *const away[] = { "unavailable", "timeout", "answer_unreadable", "not_a_bundle", "rate_limited", "server_error", "stopped" };
     struct cw_value params[] = { cw_v_id(&id.ulid) };
     struct cw_rows rows;
     enum cw_code rc = cw_db_select(db, &q_failed_tasks, params, arena, &rows, err);
     *ret = CW_SCHEDULE_NO_ACCESS;
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
-        for (size_t n = 0; n < CW_ARRAY_LEN(away); n++) {
-            if (cw_span_eq_cstr(cw_row(&rows, i)[0].bytes, away[n])) {
-                *ret = CW_SCHEDULE_UNREACHABLE;
-            }
+        if (!is_denial(cw_row(&rows, i)[0].bytes)) {
+            *ret = CW_SCHEDULE_UNREACHABLE;
         }
     }
     return rc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The next pull of a connection: planned where the last one ends, by the policy (schedule.h), as a pull that waits with its job. So nothing has to look through
- * millions of connections; the sweep only takes up those that nobody has planned, by an index.
+ * The next pull of a connection: planned where the last one ends, by the policy (schedule.h), as a pull that waits with its job. So nothing
+ * has to look through millions of connections; the sweep only takes up those that nobody has planned, by an index.
  */
 #ifndef CW_MODEL_PULL_SCHEDULE_H
 #define CW_MODEL_PULL_SCHEDULE_H
@@ -22,8 +22,8 @@ struct cw_pull_ended {
 enum cw_code pull_schedule_next(struct cw_db *db, const struct cw_pull_ended *ended, struct cw_arena *arena, struct cw_err *err)
     CW_NONNULL(1, 2, 3) CW_MUST_USE;
 
-/* The janitor: plans for active connections that have no pull, up to limit: from before there was a schedule, released by a new policy, working again after a failure, and
- * those whose time was two days ago. *ret_count: how many were planned. */
+/* The janitor: plans for active connections that have no pull, up to limit: from before there was a schedule, released by a new policy,
+ * working again after a failure, and those whose time was two days ago. *ret_count: how many were planned. */
 enum cw_code cw_pull_schedule_sweep(struct cw_model *m, const struct cw_actor *actor, unsigned limit, unsigned *ret_count,
                                     struct cw_err *err) CW_NONNULL(1, 2, 4) CW_MUST_USE;
 

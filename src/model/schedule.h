@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * When a connection is pulled next, and whether whole: a function of what is known, with no clock and no table of its own. By night on the hospital's clock, each
- * connection at a second of its own; after a failure by what failed.
+ * When a connection is pulled next, and whether whole: a function of what is known, with no clock and no table of its own. By night on the
+ * hospital's clock, each connection at a second of its own; after a failure by what failed.
  */
 #ifndef CW_MODEL_SCHEDULE_H
 #define CW_MODEL_SCHEDULE_H
@@ -60,8 +60,8 @@ struct cw_schedule_next {
     const char *hold;              /* one of CW_HOLD_… where none is planned for such a reason, else NULL */
 };
 /*
- * Steps of a day and more are taken to the connection's second of the night that is nearest; shorter ones stand for themselves, and only full pulls of theirs wait for
- * the night (a day at most). A pull is full when that is due within half a step.
+ * Steps of a day and more are taken to the connection's second of the night that is nearest; shorter ones stand for themselves, and only
+ * full pulls of theirs wait for the night (a day at most). A pull is full when that is due within half a step.
  */
 struct cw_schedule_next cw_schedule_next(const struct cw_schedule_input *in) CW_NONNULL(1) CW_MUST_USE;
 /* Evenly distributed, and always the same for a connection. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records that a source no longer has. FHIR searches do not show deletions, so what a full pull did not see is asked for by id: only 404 and 410 mean that it
- * is gone; 200 is stored, 403 and everything else leaves it as it was. A record that is gone keeps its row and its bytes, gets vanished_at and a new change_seq, and so
- * comes up again in the list of records; one that is seen again loses vanished_at.
+ * Records that a source no longer has. FHIR searches do not show deletions, so what a full pull did not see is asked for by id: only 404
+ * and 410 mean that it is gone; 200 is stored, 403 and everything else leaves it as it was. A record that is gone keeps its row and its
+ * bytes, gets vanished_at and a new change_seq, and so comes up again in the list of records; one that is seen again loses vanished_at.
  */
 #ifndef CW_MODEL_VANISH_H
 #define CW_MODEL_VANISH_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From when on an incremental pull asks, type by type, and whether a server's _lastUpdated can be believed. A watermark moves only where everything of its type
- * came: one page that failed, and it stays.
+ * From when on an incremental pull asks, type by type, and whether a server's _lastUpdated can be believed. A watermark moves only where
+ * everything of its type came: one page that failed, and it stays.
  */
 #ifndef CW_MODEL_WATERMARK_H
 #define CW_MODEL_WATERMARK_H
@@ -19,8 +19,8 @@ struct cw_watermark {
 enum cw_code cw_watermark_list(struct cw_model *m, struct cw_connection_id connection, struct cw_arena *arena,
                                struct cw_watermark **ret, size_t *ret_count, struct cw_err *err) CW_MUST_USE;
 
-/* min(start, newest) less the overlap. `start_us` is when the pull began by the source's clock; `newest_us` the greatest lastUpdated seen that is not in the source's
- * future; 0: none. */
+/* min(start, newest) less the overlap. `start_us` is when the pull began by the source's clock; `newest_us` the greatest lastUpdated seen
+ * that is not in the source's future; 0: none. */
 int64_t cw_watermark_of(int64_t start_us, int64_t newest_us) CW_MUST_USE;
 
 /* In the transaction that ends a pull. `skew_us`: how far the source's clock is ahead of ours, at least. A search that was refused with its filter

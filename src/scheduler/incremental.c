@@ -118,8 +118,8 @@ static int filtered_matches(struct filtering *f, const char *type, struct cw_spa
     return cw_str_code(&filtered) == CW_OK ? matches(f, type, cw_str_cstr(&filtered)) : -2;
 }
 
-/* One search without a filter brings something; with a time of next year nothing, and with one of long ago something again: resources without a lastUpdated, and servers that
- * answer an empty page to what they cannot read, are no ground to believe in. */
+/* One search without a filter brings something; with a time of next year nothing, and with one of long ago something again: resources
+ * without a lastUpdated, and servers that answer an empty page to what they cannot read, are no ground to believe in. */
 static enum cw_filter_test test_item(struct filtering *f, const struct cw_plan_item *item)
 {
     CW_AUTO_STR whole;

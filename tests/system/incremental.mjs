@@ -157,6 +157,16 @@ export default function add(stack) {
     }
   });
 
+  test('twelve rounds at random: the store is the chart', async () => {
+    for (let round = 0; round < 12; round++) {
+      const name = Object.keys(CASES)[random(5)];
+      const mode = random(2) ? 'full' : 'incremental';
+      await edit(name, { remove: random(2) === 1 });
+      await pull(name, mode);
+      await same(name, { gone: mode === 'full' });
+    }
+  });
+
   test('too many at once are not believed', async () => {
     const observations = [...(await chart('real')).keys()].filter((k) => k.startsWith('Observation/'));
     const kept = new Map([...(await chart('real'))].filter(([key]) => observations.slice(0, 60).includes(key)));

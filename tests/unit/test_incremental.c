@@ -350,6 +350,31 @@ START_TEST(too_many_are_not_believed)
 }
 END_TEST
 
+/* A scheduler that lost its lease makes no tasks; a pull that is asked to go on by the next is asked once all the same. */
+START_TEST(a_lost_lease_asks_for_nothing)
+{
+    first_pull(5, 0);
+    next_pull(CW_PULL_FULL);
+    (void)page_of(0, 4, 0);
+    (void)page_of(0, 0, 0);
+    struct cw_err err = { 0 };
+    struct cw_pull row = whole();
+    struct cw_vanish_asked asked;
+    unsigned left;
+    ck_assert_int_eq(cw_vanish_ask(&m, "node/2", &job, &row, CW_SPAN("https://h.test/fhir"), &asked, &err), CW_E_CONFLICT);
+    (void)first_waiting(&left);
+    ck_assert_uint_eq(left, 0);
+    ck_assert_uint_eq(ask().tasks, 1);
+    /* The next scheduler finds the task, and once that has ended nothing more. */
+    fail_task("not_found");
+    must(cw_vanish_settle(&m, pull, &err), &err);
+    ck_assert_uint_eq(ask().tasks, 0);
+    end();
+    ck_assert_int_eq(NUMBER(VANISHED), 1);
+    ck_assert_uint_eq(whole().errors, 0);
+}
+END_TEST
+
 /* What did not come because its search failed is not missing, nor what another connection holds. */
 START_TEST(who_cannot_be_judged_is_left)
 {
@@ -412,6 +437,7 @@ static Suite *suite(void)
     tcase_add_test(t, what_a_filter_does_is_remembered_by_software);
     tcase_add_test(t, what_has_gone_is_asked_for_and_marked);
     tcase_add_test(t, too_many_are_not_believed);
+    tcase_add_test(t, a_lost_lease_asks_for_nothing);
     tcase_add_test(t, who_cannot_be_judged_is_left);
     tcase_add_test(t, an_unchanged_pull_writes_no_record);
     suite_add_tcase(s, t);

@@ -176,6 +176,7 @@ START_TEST(each_kind_of_failure_has_its_time)
         { CW_FAIL_NOTHING_ARRIVED, "timeout", 4 * CW_HOUR_US, 5 * CW_HOUR_US, NULL }, /* the second in a row */
         { CW_FAIL_NOTHING_ARRIVED, "unavailable", 11 * CW_HOUR_US, 37 * CW_HOUR_US, NULL },
         { CW_FAIL_NOTHING_ARRIVED, "no_access", 6 * CW_DAY_US, 8 * CW_DAY_US, NULL },
+        { CW_FAIL_NOTHING_ARRIVED, "page_not_storable", 11 * CW_HOUR_US, 37 * CW_HOUR_US, NULL }, /* whatever it is, it may pass */
         { CW_FAIL_FHIR_VERSION, NULL, 6 * CW_DAY_US, 8 * CW_DAY_US, NULL },
         { CW_FAIL_ENDPOINT_MOVED, NULL, 0, 0, CW_HOLD_OPERATOR },
     };
