@@ -52,6 +52,7 @@ const groupOf = (task) => (task.kind === 'search' ? 'search' : 'read'); // a ref
 // What the status of a pull may say of an answer.
 const WORDS = /^(access_withheld|daily_limit|data_defect|endpoint_moved|query_refused|server_error|rate_limited)$/; // by the body, whatever the status
 const REASONS = {
+  200: /^[a-z_]+$/,
   400: /^query_refused$/, 401: /^(unauthorized|no_access)$/, 403: /^(no_access|access_withheld)$/, 404: /^not_found$/, 405: /^not_offered$/, 410: /^gone$/, 422: /^query_refused$/,
 };
 
@@ -154,7 +155,12 @@ export default function add(stack, { recordings }) {
         last.set(Recording.key(r.target.replace(/[?&]_count=[0-9]+/, '')), r);
       }
       const wanted = [];
-      for (const [question, { target, status }] of last) if (status >= 300) wanted.push({ kind: kindOf(target), type: typeOf(target), status, question });
+      // An answer of 200 that is none (a page, an OperationOutcome) is a refusal too; its reason is the client's own word.
+      const isAnswer = (target, missed) => {
+        const { json, text } = missed ? {} : got.recording.answers(target).at(-1);
+        return typeOf(target) === 'Binary' || (json && JSON.parse(text).resourceType !== 'OperationOutcome');
+      };
+      for (const [question, { target, status, missed }] of last) if (status >= 300 || !isAnswer(target, missed)) wanted.push({ kind: kindOf(target), type: typeOf(target), status, question });
       const failed = got.tasks.filter((t) => t.status === 'failed');
       for (const { kind, type, status, question } of wanted) {
         const at = failed.findIndex((t) => kind === groupOf(t) && t.type === type && ((name.startsWith('made-') ? undefined : WORDS)?.test(t.failure_code) || (REASONS[status] ?? WORDS).test(t.failure_code)));
