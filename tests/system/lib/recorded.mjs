@@ -100,9 +100,22 @@ function walled() {
   ].join('\n');
 }
 
+// A next link that leads nowhere.
+function torn() {
+  const base = 'https://torn.made.example/r4';
+  const resource = ['Patient', 'Goal'].map((type) => ({ type, interaction: [{ code: 'read' }, { code: 'search-type' }], searchParam: [{ name: 'patient', type: 'reference' }] }));
+  const goals = ['g-1', 'g-2'].map((id) => `{"resource":{"resourceType":"Goal","id":"${id}","subject":{"reference":"Patient/torn-1"}}}`);
+  return [
+    exchange('/metadata', 200, { resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }, { base }),
+    exchange('/Patient/torn-1', 200, patient.replaceAll('made-1', 'torn-1'), { base }),
+    exchange('/Goal?patient=torn-1', 200, `{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"${base}/Goal?page=2"}],"entry":[${goals}]}`, { base }),
+    exchange('/Goal?page=2', 404, issue('error', 'not-found', 'no such page'), { base }),
+  ].join('\n');
+}
+
 // The patients of these do not let the app come back: there is no refresh token.
 export const ONCE = ['made-walled'];
-export const made = { 'made-walled': walled, 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
+export const made = { 'made-torn': torn, 'made-walled': walled, 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
 
 // --- reading one ---
 
