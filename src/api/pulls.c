@@ -205,7 +205,7 @@ void cw_api_pull_start(struct cw_request *request, struct cw_reply *reply)
     if (rc == CW_E_NOT_FOUND) {
         cw_api_not_found(reply, "connection_id", "This patient has no such connection.");
     } else if (rc == CW_E_STATE) {
-        cw_reply_fault(reply, "connection_not_active", NULL, "None of these connections is active; the patient has to connect again.");
+        cw_reply_fault(reply, "no_active_connection", NULL, "None of these connections is active; the patient has to connect again.");
     } else if (rc == CW_E_CONFLICT) {
         cw_reply_fault(reply, "pull_in_progress", NULL, "A pull of each of these connections waits or runs already.");
     } else if (rc != CW_OK) {

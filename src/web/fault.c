@@ -52,7 +52,7 @@ static const struct {
     { "config_missing", "api_error", 500 },
     /* ours */
     { "pull_in_progress", "conflict_error", 409 },
-    { "connection_not_active", "conflict_error", 409 },
+    { "no_active_connection", "conflict_error", 409 },
     { "method_not_allowed", "invalid_request_error", 405 },
     { "unsupported_media_type", "invalid_request_error", 415 },
     { "service_unavailable", "api_error", 503 },

@@ -164,9 +164,9 @@ START_TEST(a_pull_can_be_of_one_connection)
     (void)snprintf(body, sizeof body, "{\"connection_id\":\"%s\"}", api_source_ids[0]);
     expect_fault(409, "pull_in_progress", NULL, "POST", "/patients/one/pulls", body, key(SANDBOX)); /* the same by its source */
     cw_test_db_sql(&api_test, "UPDATE connection SET status = 4 WHERE patient = (SELECT id FROM patient WHERE patient_id = 'one')");
-    expect_fault(409, "connection_not_active", NULL, "POST", "/patients/one/pulls", body, key(SANDBOX));
+    expect_fault(409, "no_active_connection", NULL, "POST", "/patients/one/pulls", body, key(SANDBOX));
     json_decref(expect(200, "POST", "/patients", "{\"patient_id\":\"fresh\"}"));
-    expect_fault(409, "connection_not_active", NULL, "POST", "/patients/fresh/pulls", "{}", key(SANDBOX));
+    expect_fault(409, "no_active_connection", NULL, "POST", "/patients/fresh/pulls", "{}", key(SANDBOX));
     done(&made);
 }
 END_TEST
