@@ -401,7 +401,8 @@ static enum cw_code one_time_tx(struct cw_db *db, void *arg, struct cw_err *err)
     const struct cw_value *row;
     cw_arena_clear(end->arena);
     enum cw_code rc = grant_lock(db, end->id, end->arena, &row, err);
-    if (rc == CW_OK && ((uint32_t)row[G_VERSION].number != end->version || row[G_ONE_TIME].number == 0)) {
+    bool renewable = rc == CW_OK && (row[G_REFRESH].kind != CW_V_NULL || row[G_DYNAMIC].number != 0);
+    if (rc == CW_OK && ((uint32_t)row[G_VERSION].number != end->version || renewable)) {
         rc = cw_err_set(err, CW_E_STATE, "connection.end", "the patient has signed in again");
     }
     return rc == CW_OK ? connection_end(end->m, db, end->actor, end->id, CW_CONNECTION_EXPIRED, CW_FAIL_ACCESS_ENDED, err) : rc;

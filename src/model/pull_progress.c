@@ -33,8 +33,8 @@ static const struct cw_query q_mark = {
 static const struct cw_query q_past = {
     .name = "progress.past",
     .sql = "SELECT resource_type, CAST(SUM(pages) AS SIGNED) FROM pull_task WHERE kind <= 2 AND pull = (SELECT id FROM pull WHERE connection = ?"
-           " AND id < ? AND status IN (3, 4) ORDER BY id DESC LIMIT 1) GROUP BY resource_type LIMIT 1000",
-    .params = "bb",
+           " AND id < ? AND mode = ? AND status IN (3, 4) ORDER BY id DESC LIMIT 1) GROUP BY resource_type LIMIT 1000",
+    .params = "bbi",
     .columns = "bi",
 };
 
@@ -145,7 +145,7 @@ struct look {
 
 static enum cw_code past_of(struct look *l, struct cw_progress_past **ret, size_t *ret_count)
 {
-    struct cw_value params[] = { cw_v_id(&l->pull->connection.ulid), cw_v_id(&l->pull->id.ulid) };
+    struct cw_value params[] = { cw_v_id(&l->pull->connection.ulid), cw_v_id(&l->pull->id.ulid), cw_v_int(l->pull->mode) };
     struct cw_rows rows;
     enum cw_code rc = cw_db_select(l->db, &q_past, params, l->arena, &rows, l->err);
     if (rc != CW_OK) {

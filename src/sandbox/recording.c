@@ -25,7 +25,7 @@ struct exchange {
 struct cw_sbx_recording {
     struct exchange *exchanges; /* sorted by key, then by line */
     size_t count, outside;
-    char *base, *slashed;       /* the same with its slashes escaped */
+    char *base;
     struct cw_sbx_patient patient;
 };
 
@@ -289,18 +289,12 @@ static enum cw_code find_base(struct cw_sbx_recording *recording, struct cw_err 
         }
     }
     const char *best = winner(&ballot, true);
-    CW_AUTO_STR slashed;
-    cw_str_init(&slashed, 2 * CW_SBX_RECORDING_URL_MAX);
-    for (const char *c = best; c != NULL && *c != '\0'; c++) {
-        cw_str_add_cstr(&slashed, *c == '/' ? "\\/" : (char[]){ *c, '\0' });
-    }
     recording->base = best == NULL ? NULL : cw_span_dup(cw_span_cstr(best));
-    recording->slashed = best == NULL ? NULL : cw_str_take(&slashed);
     ballot_release(&ballot);
     if (best == NULL && good) {
         return cw_err_set(err, CW_E_MISSING, "sandbox.recording", "no URL in it is one of FHIR");
     }
-    return good && recording->base != NULL && recording->slashed != NULL ? CW_OK : oom(err);
+    return good && recording->base != NULL ? CW_OK : oom(err);
 }
 
 /* The key in both forms, and a vote for the patient whom the URL names. */
@@ -415,7 +409,6 @@ void cw_sbx_recording_free(struct cw_sbx_recording *recording)
     }
     free(recording->exchanges);
     free(recording->base);
-    free(recording->slashed);
     free(recording);
 }
 
@@ -494,55 +487,6 @@ void cw_sbx_recording_rewind(struct cw_sbx_recording *recording)
 
 /* --- as it is played --- */
 
-/* What stands at the end of the copied text, "http" or "https"; 0 when it is neither. */
-static size_t scheme_length(const struct cw_str *out)
-{
-    return cw_span_ends(cw_str_span(out), CW_SPAN("https")) ? 5 : cw_span_ends(cw_str_span(out), CW_SPAN("http")) ? 4 : 0;
-}
-
-/* Copies `text` with `with` in place of `what`, a base without its scheme, where that is a whole base: behind http or https, since a proxy may have
- * taken the one for the other, and not a part of a longer name. */
-static enum cw_code put_base(struct cw_span text, struct cw_span what, struct cw_span with, struct cw_str *out)
-{
-    for (;;) {
-        size_t at = cw_span_find_span(text, what);
-        cw_str_add_span(out, cw_span_upto(text, at));
-        if (at == text.len) {
-            return cw_str_code(out);
-        }
-        char next = at + what.len < text.len ? text.ptr[at + what.len] : '\0';
-        size_t scheme = scheme_length(out);
-        bool whole = scheme > 0 && strchr("/?#\"'\\ \t\r\n<>,;|&", next) != NULL; /* the end of the text is one of them */
-        if (whole && cw_str_code(out) == CW_OK) {
-            cw_str_cut(out, out->len - scheme);
-        }
-        cw_str_add_span(out, whole ? with : what);
-        text = cw_span_from(text, at + what.len);
-    }
-}
-
-/* `base` with its slashes escaped. */
-static void add_slashed(struct cw_span base, struct cw_str *out)
-{
-    for (size_t i = 0; i < base.len; i++) {
-        if (base.ptr[i] == '/') {
-            cw_str_add_char(out, '\\');
-        }
-        cw_str_add_char(out, base.ptr[i]);
-    }
-}
-
-static enum cw_code put_bases(const struct cw_sbx_recording *recording, struct cw_span text, struct cw_span base, struct cw_str *out)
-{
-    CW_AUTO_STR plain, slashed;
-    cw_str_init(&plain, CW_RESPONSE_MAX);
-    cw_str_init(&slashed, CW_SBX_RECORDING_URL_MAX);
-    add_slashed(base, &slashed);
-    enum cw_code rc = put_base(text, cw_sbx_url_behind_scheme(cw_span_cstr(recording->base)), base, &plain);
-    struct cw_span tail = cw_span_from(cw_span_cstr(recording->slashed), strcspn(recording->slashed, ":"));
-    return rc == CW_OK ? put_base(cw_str_span(&plain), tail, cw_str_span(&slashed), out) : rc;
-}
-
 struct played {
     const struct cw_sbx_recording *recording;
     struct cw_span base;
@@ -574,7 +518,7 @@ static void play_header(const char *name, const char *value, void *arg)
     if (!is_kept(name) || played->rc != CW_OK) {
         return;
     }
-    played->rc = put_bases(played->recording, cw_span_cstr(value), played->base, &text);
+    played->rc = cw_sbx_url_put(cw_span_cstr(value), cw_span_cstr(played->recording->base), played->base, &text);
     if (played->rc == CW_OK) {
         played->fn(name, cw_str_cstr(&text), played->arg);
     }
@@ -602,7 +546,7 @@ enum cw_code cw_sbx_recorded_body(const struct cw_sbx_recording *recording, cons
     cw_str_init(&bytes, CW_SBX_RECORDING_LINE_MAX);
     struct cw_span raw = cw_walk_string(recorded->body);
     if (raw.ptr == NULL) {
-        return recorded->body.ptr == NULL ? CW_OK : put_bases(recording, recorded->body, base, out);
+        return recorded->body.ptr == NULL ? CW_OK : cw_sbx_url_put(recorded->body, cw_span_cstr(recording->base), base, out);
     }
     enum cw_code rc = cw_walk_unescape(raw, &text);
     if (rc == CW_OK && recorded->base64) {
@@ -612,5 +556,5 @@ enum cw_code cw_sbx_recorded_body(const struct cw_sbx_recording *recording, cons
         return rc;
     }
     struct cw_span plain = cw_str_span(recorded->base64 ? &bytes : &text);
-    return looks_like_json(plain) ? put_bases(recording, plain, base, out) : cw_str_add_span(out, plain);
+    return looks_like_json(plain) ? cw_sbx_url_put(plain, cw_span_cstr(recording->base), base, out) : cw_str_add_span(out, plain);
 }

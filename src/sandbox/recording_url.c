@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/limits.h"
 #include "base/text.h"
 #include "sandbox/params.h"
 #include "sandbox/recording.h"
@@ -196,4 +197,110 @@ void cw_sbx_url_patient(struct cw_span path, struct cw_span query, struct cw_str
         cw_str_add_span(out, id);
     }
     cw_arena_free(arena);
+}
+
+/* --- the base where it is played --- */
+
+/* What stands at the end of the copied text, "http" or "https"; 0 when it is neither. */
+static size_t scheme_length(const struct cw_str *out)
+{
+    return cw_span_ends(cw_str_span(out), CW_SPAN("https")) ? 5 : cw_span_ends(cw_str_span(out), CW_SPAN("http")) ? 4 : 0;
+}
+
+/* Copies `text` with `with` in place of `what`, a base without its scheme, where that is a whole base: behind http or https, since a proxy may have
+ * taken the one for the other, and not a part of a longer name. */
+static enum cw_code put_base(struct cw_span text, struct cw_span what, struct cw_span with, struct cw_str *out)
+{
+    for (;;) {
+        size_t at = cw_span_find_span(text, what);
+        cw_str_add_span(out, cw_span_upto(text, at));
+        if (at == text.len) {
+            return cw_str_code(out);
+        }
+        char next = at + what.len < text.len ? text.ptr[at + what.len] : '\0';
+        size_t scheme = scheme_length(out);
+        bool whole = scheme > 0 && strchr("/?#\"'\\ \t\r\n<>,;|&", next) != NULL; /* the end of the text is one of them */
+        if (whole && cw_str_code(out) == CW_OK) {
+            cw_str_cut(out, out->len - scheme);
+        }
+        cw_str_add_span(out, whole ? with : what);
+        text = cw_span_from(text, at + what.len);
+    }
+}
+
+/* `text` with its slashes escaped. */
+static void add_slashed(struct cw_span text, struct cw_str *out)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] == '/') {
+            cw_str_add_char(out, '\\');
+        }
+        cw_str_add_char(out, text.ptr[i]);
+    }
+}
+
+/* The path of a base; "" for a host alone. */
+static struct cw_span path_of(struct cw_span base)
+{
+    struct cw_span rest = cw_span_from(cw_sbx_url_behind_scheme(base), 3);
+    return cw_span_from(rest, cw_span_find(rest, '/'));
+}
+
+/* What stands in `text` at its front begins with the recorded path, or where that is "", is a path as the value of a member "url". */
+static bool is_rooted(struct cw_span before, struct cw_span text, struct cw_span path, bool slashed)
+{
+    struct cw_span slash = slashed ? CW_SPAN("\\/") : CW_SPAN("/");
+    if (!cw_span_starts(text, path)) {
+        return false;
+    }
+    struct cw_span rest = cw_span_from(text, path.len);
+    if (path.len > 0) {
+        return rest.len > 0 && (cw_span_starts(rest, slash) || *rest.ptr == '?' || *rest.ptr == '"');
+    }
+    bool url = cw_span_ends(before, CW_SPAN("\"url\":")) || cw_span_ends(before, CW_SPAN("\"url\": "));
+    return url && cw_span_starts(rest, slash) && !cw_span_starts(cw_span_from(rest, slash.len), slash);
+}
+
+/* Links that begin at the root of the host: strings that begin with the recorded path get the one where it is played. */
+static enum cw_code put_paths(struct cw_span text, struct cw_span path, struct cw_span with, struct cw_str *out)
+{
+    CW_AUTO_STR path_slashed, with_slashed;
+    cw_str_init(&path_slashed, 2 * CW_SBX_RECORDING_URL_MAX);
+    cw_str_init(&with_slashed, 2 * CW_SBX_RECORDING_URL_MAX);
+    add_slashed(path, &path_slashed);
+    add_slashed(with, &with_slashed);
+    for (struct cw_span rest = text; text.len > 0;) {
+        size_t at = cw_span_find(rest, '"');
+        struct cw_span before = cw_span_upto(text, (size_t)(rest.ptr - text.ptr) + at);
+        cw_str_add_span(out, cw_span_upto(rest, at + 1));
+        if (at == rest.len) {
+            return cw_str_code(out);
+        }
+        rest = cw_span_from(rest, at + 1);
+        if (is_rooted(before, rest, path, false)) {
+            cw_str_add_span(out, with);
+            rest = cw_span_from(rest, path.len);
+        } else if (is_rooted(before, rest, cw_str_span(&path_slashed), true)) {
+            cw_str_add_span(out, cw_str_span(&with_slashed));
+            rest = cw_span_from(rest, path_slashed.len);
+        }
+    }
+    return cw_str_code(out);
+}
+
+enum cw_code cw_sbx_url_put(struct cw_span text, struct cw_span recorded, struct cw_span base, struct cw_str *out)
+{
+    CW_AUTO_STR plain, both, from, to;
+    cw_str_init(&plain, CW_RESPONSE_MAX);
+    cw_str_init(&both, CW_RESPONSE_MAX);
+    cw_str_init(&from, 2 * CW_SBX_RECORDING_URL_MAX);
+    cw_str_init(&to, 2 * CW_SBX_RECORDING_URL_MAX);
+    struct cw_span tail = cw_sbx_url_behind_scheme(recorded);
+    add_slashed(tail, &from);
+    add_slashed(base, &to);
+    enum cw_code rc = put_base(text, tail, base, &plain);
+    if (rc == CW_OK) {
+        rc = put_base(cw_str_span(&plain), cw_str_span(&from), cw_str_span(&to), &both);
+    }
+    return rc == CW_OK ? put_paths(cw_str_span(&both), path_of(recorded), path_of(base), out) : rc;
 }

@@ -28,4 +28,7 @@ enum cw_code cw_sbx_url_key(const struct cw_sbx_wish *wish, bool loose, struct c
 /* Appends the id of the patient whom a path or query names; nothing when there is none. */
 void cw_sbx_url_patient(struct cw_span path, struct cw_span query, struct cw_str *out) CW_NONNULL(3);
 
+/* Appends `text` with `base` in place of the recorded one, in both ways in which JSON may write slashes, and in links that begin at the root of the host. */
+enum cw_code cw_sbx_url_put(struct cw_span text, struct cw_span recorded, struct cw_span base, struct cw_str *out) CW_NONNULL(4) CW_MUST_USE;
+
 #endif

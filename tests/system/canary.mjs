@@ -24,8 +24,14 @@ export default function add(stack) {
       }
     }
     assert.ok(clinical.size >= 20, `${clinical.size} clinical texts to look for`);
+    // The receipt says nothing of it either, is signed, and neither it nor its signature or hash lies in the clear.
+    const [pull] = (await stack.api('GET', `/patients/${journey.session.patient_id}/pulls`)).json.data;
+    const proof = await stack.api('GET', `/patients/${journey.session.patient_id}/pulls/${pull.id}/receipt`);
+    assert.equal(proof.status, 200, proof.text);
+    for (const needle of [name, 'Okonjo', ...clinical]) assert.ok(!proof.text.includes(needle), `"${needle.slice(0, 24)}…" stands in the receipt`);
+    for (const url of ['pulls/' + pull.id, 'documents']) assert.equal((await stack.api('GET', `/patients/${journey.session.patient_id}/${url}`)).status, 200);
     const secret = new URL(journey.session.url).pathname.split('/').pop();
-    const needles = [name, 'Vogelsang', email, 'METADATA-CANARY', 'Okonjo', 'Brandvold', secret, stack.key, stack.key.split('.').pop(), 'plain-secret-0123456789', 'CANARY-portal-words', ...clinical];
+    const needles = [name, 'Vogelsang', email, 'METADATA-CANARY', 'Okonjo', 'Brandvold', secret, stack.key, stack.key.split('.').pop(), 'plain-secret-0123456789', 'CANARY-portal-words', proof.json.receipt_sha256, proof.json.signature, ...clinical];
     const dump = execFileSync('mariadb-dump', ['--no-defaults', `--socket=${stack.state}/run/mariadb.sock`, '--skip-extended-insert', 'chartway'], { maxBuffer: 1 << 30 });
     const haystacks = [['dump', dump.toString('latin1')]];
     for (const file of readdirSync(path.join(stack.state, 'db'))) {

@@ -158,6 +158,8 @@ START_TEST(bodies_are_texts_json_or_bytes)
           "{\"a\":\"" HERE "/Goal\",\"b\":\"ftp://ehr.example.org/api/FHIR/R4/Goal\"}" },
         { "\"body\":\"\\ufeff{\\\"a\\\":\\\"" B "\\\"}\"", "\xef\xbb\xbf{\"a\":\"" HERE "\"}" },
         { "\"body\":\"<html>" B "/\"", "<html>" B "/" }, /* no JSON: a document's bytes are its own */
+        { "\"body\":\"{\\\"url\\\":\\\"/api/FHIR/R4/Goal?page=2\\\",\\\"b\\\":\\\"/api/FHIR/R40\\\",\\\"c\\\":\\\"\\\\/api\\\\/FHIR\\\\/R4?x\\\"}\"",
+          "{\"url\":\"/sandbox/as/recorded-x/fhir/Goal?page=2\",\"b\":\"/api/FHIR/R40\",\"c\":\"\\/sandbox\\/as\\/recorded-x\\/fhir?x\"}" },
         { "\"body_base64\":\"eyJhIjoxfQ==\"", "{\"a\":1}" },
         { "\"body\":null", "" },
         { "\"accept\":null", "" },
@@ -170,6 +172,16 @@ START_TEST(bodies_are_texts_json_or_bytes)
         ck_assert_str_eq(body_of(recording, "/Binary/1", ""), rows[i].played);
         cw_sbx_recording_free(recording);
     }
+}
+END_TEST
+
+START_TEST(links_from_the_root_of_a_host_lead_back_too)
+{
+    struct cw_sbx_recording *recording =
+        read_good(LINE("https://h.example/Patient/1", "\"body\":{\"resourceType\":\"Patient\",\"link\":[{\"url\": \"/Goal?a=1\"},{\"url\":\"//x/y\"},{\"ref\":\"/Goal\"}]}"));
+    ck_assert_str_eq(body_of(recording, "/Patient/1", ""), "{\"resourceType\":\"Patient\",\"link\":[{\"url\": \"/sandbox/as/recorded-x/fhir/Goal?a=1\"},"
+                                                           "{\"url\":\"//x/y\"},{\"ref\":\"/Goal\"}]}");
+    cw_sbx_recording_free(recording);
 }
 END_TEST
 
@@ -290,6 +302,7 @@ Suite *sandbox_recording_suite(void)
     tcase_add_test(tcase, answers_play_in_their_order_and_the_last_stays);
     tcase_add_test(tcase, headers_play_but_those_of_the_connection);
     tcase_add_test(tcase, bodies_are_texts_json_or_bytes);
+    tcase_add_test(tcase, links_from_the_root_of_a_host_lead_back_too);
     tcase_add_test(tcase, what_cannot_be_played_is_refused_with_its_line);
     tcase_add_test(tcase, more_headers_than_an_answer_can_have_are_refused);
     tcase_add_test(tcase, each_file_of_a_folder_is_a_hospital);

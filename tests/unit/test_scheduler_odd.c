@@ -45,7 +45,7 @@ static int64_t goals_skipped(const char *reason)
 {
     char sql[300];
     (void)snprintf(sql, sizeof sql, "SELECT COALESCE(SUM(count), 0) FROM pull_skip WHERE resource_type = 'Goal' AND reason = '%s'"
-                   " AND pull = (SELECT id FROM pull WHERE status > 1 ORDER BY created_at DESC, id DESC LIMIT 1)", reason);
+                   " AND pull = (SELECT id FROM pull WHERE status > 2 ORDER BY created_at DESC, id DESC LIMIT 1)", reason);
     return cw_test_db_number(&test, sql);
 }
 

@@ -32,7 +32,7 @@ function plain() {
     exchange('/Patient/made-1', 200, patient, { headers: { ...FHIR, etag: 'W/"3"', 'x-made': '1' } }),
     exchange(search('Observation'), 400, issue('fatal', 'required', 'category or code is required')),
     exchange(search('Observation', '&category=laboratory'), 200, slashed(bundle(range('lab', 1, 50), { next: `${B}/Observation?session=AbC%2F1&page=2` }))),
-    exchange('/Observation?page=2&session=AbC%2F1', 200, bundle(range('lab', 50, 99), { next: `${B}?_getpages=x-y&n=3` })),
+    exchange('/Observation?page=2&session=AbC%2F1', 200, bundle(range('lab', 50, 99), { next: `${new URL(B).pathname}?_getpages=x-y&n=3` })),
     exchange('?_getpages=x-y&n=3', 200, bundle(range('lab', 100, 120))),
     exchange(search('Observation', '&category=vital-signs'), 200, bundle(range('vital', 1, 3), { outcome: issue('warning', 'suppressed', 'There may be more.'), total: 3 })),
     exchange(search('Observation', '&category=survey'), 400, issue('fatal', 'value', 'no such category')),
@@ -100,9 +100,22 @@ function walled() {
   ].join('\n');
 }
 
+// A next link that leads nowhere.
+function torn() {
+  const base = 'https://torn.made.example/r4';
+  const resource = ['Patient', 'Goal'].map((type) => ({ type, interaction: [{ code: 'read' }, { code: 'search-type' }], searchParam: [{ name: 'patient', type: 'reference' }] }));
+  const goals = ['g-1', 'g-2'].map((id) => `{"resource":{"resourceType":"Goal","id":"${id}","subject":{"reference":"Patient/torn-1"}}}`);
+  return [
+    exchange('/metadata', 200, { resourceType: 'CapabilityStatement', status: 'active', kind: 'instance', fhirVersion: '4.0.1', rest: [{ mode: 'server', resource }] }, { base }),
+    exchange('/Patient/torn-1', 200, patient.replaceAll('made-1', 'torn-1'), { base }),
+    exchange('/Goal?patient=torn-1', 200, `{"resourceType":"Bundle","type":"searchset","link":[{"relation":"next","url":"${base}/Goal?page=2"}],"entry":[${goals}]}`, { base }),
+    exchange('/Goal?page=2', 404, issue('error', 'not-found', 'no such page'), { base }),
+  ].join('\n');
+}
+
 // The patients of these do not let the app come back: there is no refresh token.
 export const ONCE = ['made-walled'];
-export const made = { 'made-walled': walled, 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
+export const made = { 'made-torn': torn, 'made-walled': walled, 'made-payer': payer, 'made-plain': plain, 'made-capable': capable };
 
 // --- reading one ---
 
@@ -117,13 +130,18 @@ export class Recording {
   constructor(text, base) {
     const rows = text.split('\n').filter((line) => line.trim()).map((line) => ({ ...JSON.parse(line), raw: members(line).get('body') }));
     this.base = rows.map(({ url }) => /^(.*?)\/(?:Patient\/[^/?]+|metadata|[A-Z][A-Za-z]+\?.*patient=.*)$/.exec(url)?.[1]).find(Boolean);
-    const put = (s) => s.replaceAll(new RegExp(`https?${this.base.replace(/^https?/, '').replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?=[/?#"'\\\\ \\s<>,;|&]|$)`, 'g'), base)
-      .replaceAll(this.base.replaceAll('/', '\\/'), base.replaceAll('/', '\\/'));
+    const literal = (s) => s.replaceAll(/[.*+?^${}()|[\]\\/]/g, '\\$&');
+    const slashed = (s) => s.replaceAll('/', '\\/');
+    const [path, here] = [new URL(this.base).pathname.replace(/\/$/, ''), new URL(base).pathname];
+    const rooted = (s) => (path === '' ? s.replaceAll(/("url": ?")(?=\/(?!\/))/g, `$1${here}`)
+      : s.replaceAll(new RegExp(`"${literal(path)}(?=[/?"])`, 'g'), `"${here}`).replaceAll(new RegExp(`"${literal(slashed(path))}(?=\\\\/|[?"])`, 'g'), `"${slashed(here)}`));
+    const put = (s) => rooted(s.replaceAll(new RegExp(`https?${this.base.replace(/^https?/, '').replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}(?=[/?#"'\\\\ \\s<>,;|&]|$)`, 'g'), base)
+      .replaceAll(this.base.replaceAll('/', '\\/'), base.replaceAll('/', '\\/')));
     this.exact = new Map();
     this.loose = new Map();
     for (const row of rows.filter((r) => r.url.startsWith(this.base))) {
       const target = row.url.slice(this.base.length);
-      const bytes = row.body_base64 === undefined ? Buffer.from(typeof row.body === 'string' ? row.body : row.raw ?? '') : Buffer.from(row.body_base64, 'base64');
+      const bytes = typeof row.body_base64 !== 'string' ? Buffer.from(typeof row.body === 'string' ? row.body : row.body ? row.raw : '') : Buffer.from(row.body_base64, 'base64');
       const json = /^\s*[{[]/.test(bytes.toString('latin1'));
       const answer = { status: row.status, headers: row.headers, text: json ? put(bytes.toString()) : bytes.toString('latin1'), json };
       for (const [map, key] of [[this.exact, keyOf(target, false)], [this.loose, keyOf(target, true)]]) map.set(key, [...(map.get(key) ?? []), answer]);
