@@ -457,6 +457,9 @@ enum cw_code cw_plan_emit(const struct cw_plan *plan, struct cw_str *out)
         cw_jsonw_key_cstr(&w, "type", item->type);
         cw_jsonw_key_cstr(&w, "variant", item->variant);
         cw_jsonw_key_cstr(&w, "query", item->query);
+        if (item->filter != NULL) {
+            cw_jsonw_key_cstr(&w, "filter", item->filter);
+        }
         if (item->skip != NULL) {
             cw_jsonw_key_cstr(&w, "skip", item->skip);
         }
@@ -479,6 +482,7 @@ enum cw_code cw_plan_url(const struct cw_plan_item *item, struct cw_span base, s
         cw_str_addf(out, "/%s?%s=", item->type, item->param);
         cw_percent_encode(patient_id, out);
         cw_str_addf(out, "%s%s", item->query[0] == '\0' ? "" : "&", item->query);
+        cw_str_addf(out, "%s%s", item->filter == NULL ? "" : "&", item->filter == NULL ? "" : item->filter);
     } else {
         cw_str_add_cstr(out, "/Patient/");
         cw_percent_encode(patient_id, out);
@@ -497,6 +501,21 @@ static bool named(struct cw_span parameter, const char *const *names)
         }
     }
     return false;
+}
+
+void cw_plan_unfiltered(struct cw_span query, struct cw_str *out)
+{
+    static const char *const names[] = { "_lastUpdated", NULL };
+    const char *between = "";
+    for (bool more = query.len > 0; more;) {
+        struct cw_span parameter;
+        more = cw_span_cut(&query, '&', &parameter);
+        if (!named(parameter, names)) {
+            cw_str_add_cstr(out, between);
+            cw_str_add_span(out, parameter);
+            between = "&";
+        }
+    }
 }
 
 /* Appends the parameters but those named; true when one was left out. */

@@ -41,6 +41,7 @@ struct cw_plan_item {
     const char *skip;    /* NULL: ask; else one of CW_PLAN_SKIP_… */
     int fallback_of;     /* index of the item of which this is the second way: to be asked only when that one was refused (400, 403, 404, 422) or
                             brought nothing. Asking it all the same brings no wrong result, only the same records again. -1: always asked. */
+    const char *filter;  /* NULL: none; one more parameter behind the query, of this pull alone (_lastUpdated=gt…), percent-encoded */
 };
 
 struct cw_plan {
@@ -72,6 +73,9 @@ enum cw_code cw_plan_emit(const struct cw_plan *plan, struct cw_str *out) CW_NON
 /* Appends the first URL of an item that is asked. `base` may end in a slash or not. */
 enum cw_code cw_plan_url(const struct cw_plan_item *item, struct cw_span base, struct cw_span patient_id, struct cw_str *out)
     CW_NONNULL(1, 4) CW_MUST_USE;
+
+/* Appends a query without its _lastUpdated: what is to be remembered of a search holds at any time. */
+void cw_plan_unfiltered(struct cw_span query, struct cw_str *out) CW_NONNULL(2);
 
 /* The ladder after a refusal (smart-client-rules 7.2): appends `url` without the next thing that some servers refuse: first _include and _revinclude,
  * then _count, then status. False, with nothing appended, when nothing is left to take away. */

@@ -261,7 +261,17 @@ static void learn_search(struct page *page)
         !cw_plan_url_query(cw_span_cstr(item->url), base, item->type, &param, &worked)) {
         return;
     }
-    if (cw_search_learn(&page->s->model, run->connection.endpoint, &planned, worked, &err) != CW_OK) {
+    CW_AUTO_STR planned_shape;
+    CW_AUTO_STR worked_shape;
+    cw_str_init(&planned_shape, CW_URL_MAX);
+    cw_str_init(&worked_shape, CW_URL_MAX);
+    cw_plan_unfiltered(planned.query, &planned_shape);
+    cw_plan_unfiltered(worked, &worked_shape);
+    planned.query = cw_str_span(&planned_shape);
+    if (cw_str_code(&planned_shape) != CW_OK || cw_str_code(&worked_shape) != CW_OK || cw_span_eq(planned.query, cw_str_span(&worked_shape))) {
+        return; /* only this pull's time was left out */
+    }
+    if (cw_search_learn(&page->s->model, run->connection.endpoint, &planned, cw_str_span(&worked_shape), &err) != CW_OK) {
         cw_log(CW_LOG_WARNING, "pull.search_not_learnt", CW_ERR(&err)); /* the next pull finds it out anew */
     }
 }

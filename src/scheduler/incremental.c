@@ -218,13 +218,13 @@ static enum cw_code filter_item(struct filtering *f, struct cw_plan_item *item, 
 {
     CW_AUTO_STR query;
     cw_str_init(&query, CW_URL_MAX);
-    cw_str_addf(&query, "%s%s_lastUpdated=", item->query, item->query[0] == '\0' ? "" : "&");
+    cw_str_add_cstr(&query, "_lastUpdated=");
     add_time(since_us, &query);
     char *own = cw_str_code(&query) == CW_OK ? cw_arena_text(f->arena, cw_str_span(&query)) : NULL;
     if (own == NULL) {
         return cw_err_set(err, CW_E_OOM, "incremental", "a filter does not fit");
     }
-    item->query = own;
+    item->filter = own;
     return CW_OK;
 }
 

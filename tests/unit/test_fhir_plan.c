@@ -293,6 +293,42 @@ START_TEST(relax_url)
 }
 END_TEST
 
+/* A filter is of one pull: it stands in the URL, and not in what is remembered of the search. */
+START_TEST(a_filter_is_no_part_of_the_search)
+{
+    static const struct {
+        const char *query, *shape;
+    } rows[] = {
+        { "_count=50&_lastUpdated=gt2026-01-01T00%3A00%3A00Z", "_count=50" },
+        { "_lastUpdated=gt2026-01-01", "" },
+        { "a=b&_lastUpdated=gt2026-01-01&_count=50", "a=b&_count=50" },
+        { "a=b&_lastUpdatedBy=me", "a=b&_lastUpdatedBy=me" },
+        { "", "" },
+    };
+    for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
+        CW_AUTO_STR shape;
+        cw_str_init(&shape, 1000);
+        cw_plan_unfiltered(cw_span_cstr(rows[i].query), &shape);
+        ck_assert_msg(cw_span_eq_cstr(cw_str_span(&shape), rows[i].shape), "row %zu: %.*s", i, (int)shape.len, cw_str_cstr(&shape));
+    }
+    struct cw_plan_item item = { .kind = CW_PLAN_SEARCH, .type = "Goal", .variant = "base", .param = "patient", .query = "_count=50",
+                                 .fallback_of = -1, .filter = "_lastUpdated=gt2026" };
+    const struct cw_plan plan = { &item, 1 };
+    CW_AUTO_STR url;
+    CW_AUTO_STR json;
+    cw_str_init(&url, 1000);
+    cw_str_init(&json, 1000);
+    ck_assert_int_eq(cw_plan_url(&item, CW_SPAN("https://a.example"), CW_SPAN("7"), &url), CW_OK);
+    ck_assert_span_eq(cw_str_span(&url), "https://a.example/Goal?patient=7&_count=50&_lastUpdated=gt2026");
+    ck_assert_int_eq(cw_plan_emit(&plan, &json), CW_OK);
+    ck_assert(cw_span_find_span(cw_str_span(&json), CW_SPAN("\"filter\":\"_lastUpdated=gt2026\"")) < json.len);
+    item.filter = NULL;
+    cw_str_clear(&json);
+    ck_assert_int_eq(cw_plan_emit(&plan, &json), CW_OK);
+    ck_assert(cw_span_find_span(cw_str_span(&json), CW_SPAN("filter")) == json.len);
+}
+END_TEST
+
 START_TEST(smaller_pages)
 {
     static const struct {
@@ -457,6 +493,7 @@ Suite *suite_fhir_plan(void)
     tcase_add_loop_test(tcase, plan_bad_profile, 0, (int)CW_ARRAY_LEN(bad_profiles));
     tcase_add_loop_test(tcase, relax_url, 0, (int)CW_ARRAY_LEN(relax_rows));
     tcase_add_test(tcase, smaller_pages);
+    tcase_add_test(tcase, a_filter_is_no_part_of_the_search);
     tcase_add_test(tcase, dropped_parameters);
     tcase_add_test(tcase, what_may_be_read);
     tcase_add_test(tcase, receipt_text);

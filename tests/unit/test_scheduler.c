@@ -173,7 +173,8 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
                                   .session = { cw_ulid_new() },
                                   .upstream_patient = CW_SPAN("up-1"),
                                   .scopes = CW_SPAN("patient/Patient.rs patient/Observation.rs patient/Goal.rs"),
-                                  .pinned = cw_span_cstr(pinned) };
+                                  .pinned = cw_span_cstr(pinned),
+                                  .one_time = signed_in_with == NULL };
     connection = (struct cw_connection){ .org = org, .patient = patient, .endpoint = put.endpoint, .source = put.source };
     if (rc == CW_OK) {
         rc = connection_put(db, &key, &put, arena, &connection.id, err);
