@@ -56,6 +56,9 @@ dev_bench() {
     step "the keep-alive, ${CHARTWAY_BENCH_GRANTS:-1000000} grants due at once"
     make -C "$BUILD" -s keep_alive_bench
     "$BUILD/keep_alive_bench" "${CHARTWAY_BENCH_GRANTS:-1000000}" 2>/dev/null </dev/null
+    step "claims of jobs, of 10,000 and of ${CHARTWAY_BENCH_JOBS:-1000000}"
+    make -C "$BUILD" -s job_claim_bench
+    "$BUILD/job_claim_bench" "${CHARTWAY_BENCH_JOBS:-1000000}" 2>/dev/null </dev/null
 }
 
 # The yardstick has an nginx of its own with the same settings, and a database of its own.

@@ -21,7 +21,7 @@ static const struct cw_query q_job_add = {
 };
 static const struct cw_query q_job_due = {
     .name = "job.due",
-    .sql = "SELECT id, kind, subject, fence, tries, ready_at FROM job WHERE kind = ? AND priority = ? AND ready_at >= ?"
+    .sql = "SELECT id, kind, subject, fence, tries, ready_at FROM job FORCE INDEX (lane) WHERE kind = ? AND priority = ? AND ready_at >= ?"
            " AND ready_at <= ?"
            " ORDER BY ready_at, id LIMIT ? FOR UPDATE SKIP LOCKED",
     .params = "iitti",
@@ -30,10 +30,11 @@ static const struct cw_query q_job_due = {
 static const struct cw_query q_job_lease = {
     .name = "job.lease",
     .sql = "UPDATE job SET ready_at = NULL, lease_owner = ?, lease_until = ?, fence = fence + 1, tries = tries + 1"
-           " WHERE id = ?",
-    .params = "btb",
+           " WHERE id IN (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "btbbbbbbbbbbbbbbbb",
     .columns = "",
 };
+#define LEASE_WIDTH 16u
 static const struct cw_query q_job_renew = {
     .name = "job.renew",
     .sql = "UPDATE job SET lease_until = ? WHERE id = ? AND lease_owner = ? AND fence = ?",
@@ -90,10 +91,12 @@ static const struct cw_query q_duty_take = {
     .columns = "",
 };
 
-/* Where this process goes on in each lane of pulls, and when it last looked from the head. */
+/* Where this process goes on in each lane of pulls, and when it looks from the head again. */
 #define LANES 2
+#define HEAD_SHARE 20 /* looks from the head take at most one part in so many of the time */
+#define CLOCKS_US (2 * CW_SECOND_US) /* how far the clocks of nodes may be apart, and a commit behind its row's time */
 static _Atomic int64_t claim_from_us[LANES];
-static _Atomic int64_t head_looked_us;
+static _Atomic int64_t head_next_us; /* monotonic */
 
 enum cw_code cw_job_add(struct cw_db *db, enum cw_job_kind kind, struct cw_ulid subject, struct cw_endpoint_id endpoint,
                         enum cw_job_lane lane, int64_t ready_us, struct cw_err *err)
@@ -117,7 +120,7 @@ struct lane {
     unsigned most;
     int64_t from_us;
     int64_t head_us, last_us;         /* of what was found: the first and the last */
-    bool full;                        /* there may be more */
+    bool looked, full;                /* full: there may be more */
 };
 
 struct claim {
@@ -132,18 +135,29 @@ struct claim {
     size_t count;
 };
 
-static enum cw_code lease(struct cw_db *db, struct claim *claim, const struct cw_value *row, struct cw_err *err)
+static struct cw_job job_of_row(const struct cw_value *row)
 {
-    struct cw_job *job = &claim->jobs[claim->count++];
-    *job = (struct cw_job){
+    return (struct cw_job){
         .id = { cw_value_id(&row[0]) },
         .kind = (enum cw_job_kind)row[1].number,
         .subject = cw_value_id(&row[2]),
         .fence = (uint64_t)row[3].number + 1,
         .tries = (unsigned)row[4].number + 1,
     };
-    struct cw_value params[] = { cw_v_bytes(cw_span_cstr(claim->owner)), cw_v_time(claim->now_us + claim->lease_us), cw_v_id(&job->id.ulid) };
-    return cw_db_exec(db, &q_job_lease, params, NULL, err);
+}
+
+/* Many in a statement: what a statement costs is most of a claim. */
+static enum cw_code lease_all(struct cw_db *db, const struct claim *claim, size_t from, struct cw_err *err)
+{
+    enum cw_code rc = CW_OK;
+    for (size_t i = from; rc == CW_OK && i < claim->count; i += LEASE_WIDTH) {
+        struct cw_value params[2 + LEASE_WIDTH] = { cw_v_bytes(cw_span_cstr(claim->owner)), cw_v_time(claim->now_us + claim->lease_us) };
+        for (size_t j = 0; j < LEASE_WIDTH; j++) {
+            params[2 + j] = cw_v_id(&claim->jobs[i + j < claim->count ? i + j : i].id.ulid);
+        }
+        rc = cw_db_exec(db, &q_job_lease, params, NULL, err);
+    }
+    return rc;
 }
 
 /* Whoever lost a race to another node stands at the same rows as that one: it goes on somewhere else between the head and now. */
@@ -165,14 +179,16 @@ static enum cw_code claim_lane(struct cw_db *db, struct claim *claim, struct lan
                                  cw_v_int(most) };
     struct cw_rows rows;
     enum cw_code rc = cw_db_select(db, &q_job_due, params, claim->arena, &rows, err);
+    size_t before = claim->count;
     for (size_t i = 0; rc == CW_OK && i < rows.count; i++) {
         const struct cw_value *row = cw_row(&rows, i);
-        rc = lease(db, claim, row, err);
+        claim->jobs[claim->count++] = job_of_row(row);
         lane->head_us = i == 0 ? row[5].number : lane->head_us;
         lane->last_us = row[5].number;
     }
+    lane->looked = true;
     lane->full = rc == CW_OK && rows.count == most;
-    return rc;
+    return rc == CW_OK ? lease_all(db, claim, before, err) : rc;
 }
 
 static enum cw_code claim_tx(struct cw_db *db, void *arg, struct cw_err *err)
@@ -212,17 +228,28 @@ enum cw_code cw_job_claim_lanes(struct cw_model *m, const char *owner, int64_t l
     struct claim claim = { .owner = owner, .kind = CW_JOB_PULL, .lease_us = lease_us, .most = most, .jobs = ret, .now_us = cw_now_us() };
     claim.lanes[0].most = most - (most_by_clock > 0 ? most / 4 : 0);
     claim.lanes[1].most = most_by_clock;
-    /* Jobs put back with an earlier time stand before the cursor: look from the head once a second. */
-    bool from_head = claim.now_us - atomic_load(&head_looked_us) > CW_SECOND_US;
+    /* Jobs put back with an earlier time stand before the cursor: look from the head once a second; less often where that takes long, which it does
+     * while an old read view keeps what has gone in the index. */
+    int64_t began_us = cw_monotonic_us();
+    bool from_head = began_us >= atomic_load(&head_next_us);
     for (size_t i = 0; i < LANES; i++) {
         claim.lanes[i].from_us = from_head ? 0 : atomic_load(&claim_from_us[i]);
     }
     if (from_head) {
-        atomic_store(&head_looked_us, claim.now_us);
+        atomic_store(&head_next_us, began_us + CW_SECOND_US);
     }
     enum cw_code rc = claim_run(m, &claim, err);
+    int64_t took_us = cw_monotonic_us() - began_us;
+    if (from_head) {
+        atomic_store(&head_next_us, began_us + took_us + (took_us * HEAD_SHARE > CW_SECOND_US ? took_us * HEAD_SHARE : CW_SECOND_US));
+    }
     for (size_t i = 0; rc == CW_OK && i < LANES; i++) {
-        atomic_store(&claim_from_us[i], claim.lanes[i].full ? claim.lanes[i].last_us : 0);
+        /* Also where a lane is empty: behind the cursor are rows that have gone, and each look from the head walks over all of them. */
+        const struct lane *lane = &claim.lanes[i];
+        int64_t seen_us = lane->full ? lane->last_us : claim.now_us - CLOCKS_US;
+        if (lane->looked) {
+            atomic_store(&claim_from_us[i], seen_us);
+        }
     }
     if (rc == CW_OK) {
         *ret_count = claim.count;

@@ -45,7 +45,7 @@ static enum cw_code read_and_keep(struct planner *p, struct cw_span body, struct
     return CW_OK;
 }
 
-/* What is kept of the endpoint. True when that is all there is to know at this moment: it is fresh, or the server has just failed to tell, or does not answer. */
+/* What is kept of the endpoint. True when there is no more to learn at present: it is fresh, or the server has just failed to tell, or does not answer. */
 static bool look_up(struct planner *p)
 {
     struct cw_err err = { 0 };

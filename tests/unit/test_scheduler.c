@@ -26,36 +26,36 @@
 #include "model/pull_receipt.h"
 #include "model/registration.h"
 #include "os/sys.h"
-#include "scheduler/scheduler.h"
+#include "scheduler/budget.h"
 #include "tests/lib/check_main.h"
 #include "tests/lib/database.h"
 #include "tests/lib/script_server.h"
+#include "tests/unit/test_scheduler.h"
 
-#define AT(second) (INT64_C(1700000000) * CW_SECOND_US + (second) * CW_SECOND_US)
-
-struct cw_test_db test;
-struct cw_model m;
-struct cw_arena *arena;
+struct cw_test_db sched_test;
+struct cw_model sched_model;
+struct cw_arena *sched_arena;
 static const struct cw_actor actor = { .kind = CW_ACTOR_OPERATOR, .name = "test" };
-struct script_server *hospital, *stranger;
+struct script_server *sched_hospital;
+struct script_server *sched_stranger;
 static struct cw_registration_id registration;
 static struct cw_connection connection;
-struct cw_pull_id pull;
+struct cw_pull_id sched_pull;
 static struct cw_org_id org;
 static unsigned busy_once; /* 503s already given */
-char *(*odd_answer)(const char *target, int *ret_status);
-static enum { PLAIN, REFUSES_TYPES, REFUSES_ALL } temper; /* what the hospital does with a good token */
-static const char *signed_in_with = "refresh-1"; /* NULL: one-time access, with the good token from the start */
+char *(*sched_odd_answer)(const char *target, int *ret_status);
+enum sched_temper sched_temper;
+const char *sched_signed_in_with = "refresh-1";
 static atomic_bool gate_open = true; /* closed: the hospital's metadata wait */
 
-void must(enum cw_code rc, const struct cw_err *err)
+void sched_must(enum cw_code rc, const struct cw_err *err)
 {
     ck_assert_msg(rc == CW_OK, "%s: %s: %s", cw_code_name(rc), err->where, err->text);
 }
 
 /* ---------------------------------------------------------------------------------------------- the hospital */
 
-char *text(const char *format, ...)
+char *sched_text(const char *format, ...)
 {
     char *out = NULL;
     va_list args;
@@ -66,10 +66,10 @@ char *text(const char *format, ...)
     return out;
 }
 
-char *bundle(const char *id, const char *next)
+char *sched_bundle(const char *id, const char *next)
 {
-    char *link = next == NULL ? strdup("") : text("\"link\":[{\"relation\":\"next\",\"url\":\"%s\"}],", next);
-    char *body = text("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",%s\"entry\":[{\"resource\":"
+    char *link = next == NULL ? strdup("") : sched_text("\"link\":[{\"relation\":\"next\",\"url\":\"%s\"}],", next);
+    char *body = sched_text("{\"resourceType\":\"Bundle\",\"type\":\"searchset\",%s\"entry\":[{\"resource\":"
                       "{\"resourceType\":\"Observation\",\"id\":\"%s\",\"valueQuantity\":{\"value\":1.10}}}]}",
                       link, id);
     free(link);
@@ -86,23 +86,23 @@ char *bundle(const char *id, const char *next)
 static char *observations(const char *target, int *ret_status)
 {
     if (strstr(target, "page=2") != NULL) {
-        return bundle("lab-2", NULL);
+        return sched_bundle("lab-2", NULL);
     }
     if (strstr(target, "laboratory") != NULL) {
         if (busy_once++ == 0) {
             *ret_status = 503;
             return strdup("later");
         }
-        return bundle("lab-1", "Observation?page=2"); /* relative, as some servers send it */
+        return sched_bundle("lab-1", "Observation?page=2"); /* relative, as some servers send it */
     }
     if (strstr(target, "vital-signs") != NULL) {
-        char *next = text("%s", script_server_url(stranger, "/pages?page=3"));
-        char *body = bundle("vital-1", next);
+        char *next = sched_text("%s", script_server_url(sched_stranger, "/pages?page=3"));
+        char *body = sched_bundle("vital-1", next);
         free(next);
         return body;
     }
     if (strstr(target, "social-history") != NULL) {
-        return bundle("social-1", script_server_url(hospital, target));
+        return sched_bundle("social-1", script_server_url(sched_hospital, target));
     }
     if (strstr(target, "category=") == NULL) {
         *ret_status = 403;
@@ -113,7 +113,7 @@ static char *observations(const char *target, int *ret_status)
                   "\"search\":{\"mode\":\"outcome\"}}]}");
 }
 
-static char *answer(void *arg, const struct script_request *request, int *ret_status)
+char *sched_answer(void *arg, const struct script_request *request, int *ret_status)
 {
     (void)arg;
     const char *bearer = script_request_header(request, "Authorization");
@@ -125,15 +125,15 @@ static char *answer(void *arg, const struct script_request *request, int *ret_st
         while (!gate_open) {
             (void)poll(NULL, 0, 5);
         }
-        char *own = odd_answer == NULL ? NULL : odd_answer(request->target, ret_status);
+        char *own = sched_odd_answer == NULL ? NULL : sched_odd_answer(request->target, ret_status);
         return own != NULL ? own : strdup(CAPABILITY);
     }
     bool known = bearer != NULL && strcmp(bearer, "Bearer access-2") == 0;
-    if (!known || temper == REFUSES_ALL || (temper == REFUSES_TYPES && strncmp(request->target, "/fhir/Observation", 17) == 0)) {
+    if (!known || sched_temper == REFUSES_ALL || (sched_temper == REFUSES_TYPES && strncmp(request->target, "/fhir/Observation", 17) == 0)) {
         *ret_status = 401;
         return strdup("<html>Unauthorized</html>");
     }
-    char *odd = odd_answer == NULL ? NULL : odd_answer(request->target, ret_status);
+    char *odd = sched_odd_answer == NULL ? NULL : sched_odd_answer(request->target, ret_status);
     if (odd != NULL) {
         return odd;
     }
@@ -152,7 +152,7 @@ static char *answer(void *arg, const struct script_request *request, int *ret_st
     return strdup("");
 }
 
-static const struct script_answer script[] = { { .keep = true, .make = answer } };
+const struct script_answer sched_script[1] = { { .keep = true, .make = sched_answer } };
 static const struct script_answer nobody[] = { { .keep = true, .body = "{}" } };
 
 /* ---------------------------------------------------------------------------------------------- the connection */
@@ -163,7 +163,7 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
     struct cw_patient wanted = { .patient_id = CW_SPAN("user_42") };
     CW_AUTO_DATA_KEY key = { .version = 0 };
     struct cw_patient_row patient;
-    enum cw_code rc = cw_patient_upsert(&m, db, org, &wanted, arena, &patient, &key, err);
+    enum cw_code rc = cw_patient_upsert(&sched_model, db, org, &wanted, sched_arena, &patient, &key, err);
     struct connection_put put = { .id = { cw_ulid_new() },
                                   .org = org,
                                   .patient = patient,
@@ -174,68 +174,68 @@ static enum cw_code connect_tx(struct cw_db *db, void *arg, struct cw_err *err)
                                   .upstream_patient = CW_SPAN("up-1"),
                                   .scopes = CW_SPAN("patient/Patient.rs patient/Observation.rs patient/Goal.rs"),
                                   .pinned = cw_span_cstr(pinned),
-                                  .one_time = signed_in_with == NULL };
+                                  .one_time = sched_signed_in_with == NULL };
     connection = (struct cw_connection){ .org = org, .patient = patient, .endpoint = put.endpoint, .source = put.source };
     if (rc == CW_OK) {
-        rc = connection_put(db, &key, &put, arena, &connection.id, err);
+        rc = connection_put(db, &key, &put, sched_arena, &connection.id, err);
     }
-    struct grant_put grant = { .access_token = cw_span_cstr(signed_in_with == NULL ? "access-2" : "access-1"),
-                               .refresh_token = cw_span_cstr(signed_in_with),
+    struct grant_put grant = { .access_token = cw_span_cstr(sched_signed_in_with == NULL ? "access-2" : "access-1"),
+                               .refresh_token = cw_span_cstr(sched_signed_in_with),
                                .obtained_us = cw_now_us(),
                                .expires_us = cw_now_us() + CW_HOUR_US };
     if (rc == CW_OK) {
-        rc = grant_put(db, &key, connection.id, &grant, arena, err);
+        rc = grant_put(db, &key, connection.id, &grant, sched_arena, err);
     }
-    return rc == CW_OK ? cw_pull_start_in(&m, db, &connection, CW_PULL_CONNECTED, &pull, err) : rc;
+    return rc == CW_OK ? cw_pull_start_in(&sched_model, db, &connection, CW_PULL_CONNECTED, &sched_pull, err) : rc;
 }
 
-static void connect_patient(void)
+void sched_connect_patient(void)
 {
     struct cw_err err = { 0 };
     char pinned[600];
     (void)snprintf(pinned, sizeof pinned, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}",
-                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/token"));
-    must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
+                   script_server_url(sched_hospital, "/fhir"), script_server_url(sched_hospital, "/token"));
+    sched_must(cw_tx_pool(sched_model.pool, connect_tx, pinned, &err), &err);
 }
 
-void setup(void)
+void sched_setup(void)
 {
     struct cw_err err = { 0 };
-    arena = cw_arena_new((size_t)32 * 1024 * 1024);
-    hospital = script_server_start(script, 1);
-    stranger = script_server_start(nobody, 1);
+    sched_arena = cw_arena_new((size_t)32 * 1024 * 1024);
+    sched_hospital = script_server_start(sched_script, 1);
+    sched_stranger = script_server_start(nobody, 1);
     static unsigned n;
     char name[32];
     (void)snprintf(name, sizeof name, "Clinic %u", ++n);
     busy_once = 0;
-    odd_answer = NULL;
-    cw_test_db_sql(&test, "DELETE FROM event");
-    must(cw_org_create(&m, &actor, cw_span_cstr(name), CW_ENV_SANDBOX, &org, &err), &err);
+    sched_odd_answer = NULL;
+    cw_test_db_sql(&sched_test, "DELETE FROM event");
+    sched_must(cw_org_create(&sched_model, &actor, cw_span_cstr(name), CW_ENV_SANDBOX, &org, &err), &err);
     static const struct cw_span hosts[] = { CW_SPAN("127.0.0.1") };
     struct cw_registration wanted = { .environment = CW_ENV_SANDBOX, .vendor = CW_SPAN("default"),
                                       .client_id = CW_SPAN("app"), .method = CW_AUTH_NONE, .hosts = hosts,
                                       .host_count = 1 };
-    must(cw_registration_add(&m, &actor, &wanted, (struct cw_span){ NULL, 0 }, &registration, &err), &err);
-    connect_patient();
+    sched_must(cw_registration_add(&sched_model, &actor, &wanted, (struct cw_span){ NULL, 0 }, &registration, &err), &err);
+    sched_connect_patient();
 }
 
 /* ---------------------------------------------------------------------------------------------- the daemon */
 
-static char more_allowed[2000]; /* " host:port" of other hospitals */
+char sched_allowed[2000];
 static pid_t daemon_pid; /* 0: none runs */
 
-pid_t start_daemon(void)
+pid_t sched_start_daemon(void)
 {
     struct cw_err err = { 0 };
     char path[200], conf[4000];
-    (void)snprintf(path, sizeof path, "%s/scheduler.conf", test.folder);
+    (void)snprintf(path, sizeof path, "%s/scheduler.conf", sched_test.folder);
     (void)snprintf(conf, sizeof conf,
                    "[server]\norigin = https://cw.test\nsql_dir = %s/sql\nstate_dir = %s\nvendors_dir = %s/conf/vendors\n"
                    "[database]\nsocket = %s\nname = %s\nuser = root\n[vault]\nmaster_keys = test=%s/master.key\n"
                    "[net]\nallow = 127.0.0.1:%u 127.0.0.1:%u%s\n",
-                   CW_TEST_SRCDIR, test.folder, CW_TEST_SRCDIR, getenv("CW_TEST_DB_SOCKET"), test.name, test.folder,
-                   script_server_port(hospital), script_server_port(stranger), more_allowed);
-    must(cw_file_replace(path, 0600, cw_span_cstr(conf), &err), &err);
+                   CW_TEST_SRCDIR, sched_test.folder, CW_TEST_SRCDIR, getenv("CW_TEST_DB_SOCKET"), sched_test.name, sched_test.folder,
+                   script_server_port(sched_hospital), script_server_port(sched_stranger), sched_allowed);
+    sched_must(cw_file_replace(path, 0600, cw_span_cstr(conf), &err), &err);
     pid_t pid = fork();
     if (pid == 0) {
         sigset_t none;
@@ -251,7 +251,7 @@ pid_t start_daemon(void)
     return pid;
 }
 
-void stop_daemon(pid_t pid)
+void sched_stop_daemon(pid_t pid)
 {
     int status = 0;
     ck_assert_int_eq(kill(pid, SIGTERM), 0);
@@ -260,34 +260,39 @@ void stop_daemon(pid_t pid)
     ck_assert_msg(WIFEXITED(status) && WEXITSTATUS(status) == 0, "status %x", (unsigned)status);
 }
 
-void teardown(void)
+void sched_teardown(void)
 {
     if (daemon_pid > 0) { /* of a test that failed */
         (void)kill(daemon_pid, SIGKILL);
         (void)waitpid(daemon_pid, NULL, 0);
         daemon_pid = 0;
     }
-    temper = PLAIN;
-    signed_in_with = "refresh-1";
-    script_server_stop(hospital);
-    script_server_stop(stranger);
-    cw_arena_free(arena);
+    sched_temper = PLAIN;
+    sched_signed_in_with = "refresh-1";
+    script_server_stop(sched_hospital);
+    script_server_stop(sched_stranger);
+    cw_arena_free(sched_arena);
 }
 
-struct cw_pull wait_for_end(void)
+struct cw_pull sched_wait_for_end(void)
 {
     struct cw_pull ret = { 0 };
     for (int i = 0; i < 1200 && ret.status < CW_PULL_COMPLETE; i++) {
         struct cw_err err = { 0 };
-        cw_arena_clear(arena);
-        must(cw_pull_get(&m, pull, arena, &ret, &err), &err);
+        cw_arena_clear(sched_arena);
+        sched_must(cw_pull_get(&sched_model, sched_pull, sched_arena, &ret, &err), &err);
         (void)poll(NULL, 0, ret.status < CW_PULL_COMPLETE ? 50 : 0);
     }
     ck_assert_int_ge(ret.status, CW_PULL_COMPLETE);
     return ret;
 }
 
-const struct cw_task *task_of(const struct cw_task *tasks, size_t count, const char *code)
+void sched_killed_daemon(void)
+{
+    daemon_pid = 0;
+}
+
+const struct cw_task *sched_task_of(const struct cw_task *tasks, size_t count, const char *code)
 {
     for (size_t i = 0; i < count; i++) {
         if (tasks[i].failure_code.ptr != NULL && cw_span_eq_cstr(tasks[i].failure_code, code) &&
@@ -309,7 +314,7 @@ static void insert_attempts(void)
                        " browser_hash, scopes_asked, key_version, language, started_at) SELECT CONCAT(SUBSTR(id, 1, 15), '%d'), id, organization, patient,"
                        " source, endpoint, id, %d, NOW(3), RPAD('', 32, 'x'), '%s', 1, 'en', NOW(3) FROM connection ORDER BY created_at DESC, id DESC LIMIT 1",
                        i, i == 0 ? 3 : 4, asked[i]);
-        cw_test_db_sql(&test, sql);
+        cw_test_db_sql(&sched_test, sql);
     }
 }
 
@@ -319,14 +324,14 @@ static void check_receipt(const struct cw_pull *ended)
     struct cw_err err = { 0 };
     struct cw_pull_receipt receipt;
     struct cw_receipt_check check;
-    must(cw_pull_receipt_get(&m, pull, arena, &receipt, &err), &err);
-    must(cw_pull_receipt_verify(&m, &receipt, arena, &check, &err), &err);
+    sched_must(cw_pull_receipt_get(&sched_model, sched_pull, sched_arena, &receipt, &err), &err);
+    sched_must(cw_pull_receipt_verify(&sched_model, &receipt, sched_arena, &check, &err), &err);
     ck_assert_int_eq(check.stage, CW_SIGNING_CURRENT);
     json_t *json = json_loadb(receipt.json.ptr, receipt.json.len, 0, NULL);
     const json_t *totals = json_object_get(json, "totals");
     unsigned asked = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        const char *target = script_server_request(hospital, i)->target;
+    for (size_t i = 0; i < script_server_count(sched_hospital); i++) {
+        const char *target = script_server_request(sched_hospital, i)->target;
         asked += strncmp(target, "/fhir/", 6) == 0 && strncmp(target, "/fhir/metadata", 14) != 0;
     }
     ck_assert_int_eq(json_integer_value(json_object_get(totals, "requests")), asked);
@@ -342,26 +347,26 @@ static void check_receipt(const struct cw_pull *ended)
 START_TEST(a_pull_gets_what_there_is_and_tells_the_rest)
 {
     insert_attempts();
-    pid_t pid = start_daemon();
-    struct cw_pull ended = wait_for_end();
+    pid_t pid = sched_start_daemon();
+    struct cw_pull ended = sched_wait_for_end();
     struct cw_err err = { 0 };
     struct cw_task *tasks;
     size_t count, types;
     struct cw_record_count *census;
-    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
-    must(cw_record_census(&m, connection.patient, arena, &census, &types, &err), &err);
+    sched_must(cw_pull_tasks(&sched_model, sched_pull, sched_arena, &tasks, &count, &err), &err);
+    sched_must(cw_record_census(&sched_model, connection.patient, sched_arena, &census, &types, &err), &err);
     ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
     ck_assert_uint_eq(types, 3);
     ck_assert_uint_eq(census[0].count, 1); /* the Goal of no known time */
     ck_assert_uint_eq(census[1].count, 4); /* lab-1, lab-2, vital-1, social-1 */
     ck_assert_uint_eq(census[2].count, 1); /* the Patient */
-    ck_assert_ptr_nonnull(task_of(tasks, count, "next_off_origin"));
-    ck_assert_ptr_nonnull(task_of(tasks, count, "paging_loop"));
-    ck_assert_uint_eq(script_server_count(stranger), 0);
+    ck_assert_ptr_nonnull(sched_task_of(tasks, count, "next_off_origin"));
+    ck_assert_ptr_nonnull(sched_task_of(tasks, count, "paging_loop"));
+    ck_assert_uint_eq(script_server_count(sched_stranger), 0);
 
     unsigned refreshes = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        const struct script_request *request = script_server_request(hospital, i);
+    for (size_t i = 0; i < script_server_count(sched_hospital); i++) {
+        const struct script_request *request = script_server_request(sched_hospital, i);
         refreshes += strncmp(request->target, "/token", 6) == 0;
         if (strncmp(request->target, "/token", 6) == 0) {
             ck_assert_ptr_nonnull(strstr(request->body, "refresh_token=refresh-1"));
@@ -370,32 +375,32 @@ START_TEST(a_pull_gets_what_there_is_and_tells_the_rest)
     ck_assert_uint_eq(refreshes, 1);
     check_receipt(&ended);
     struct cw_grant grant = { 0 };
-    must(cw_grant_get(&m, connection.id, &grant, &err), &err);
+    sched_must(cw_grant_get(&sched_model, connection.id, &grant, &err), &err);
     ck_assert(cw_span_eq_cstr(cw_secret_span(&grant.refresh), "refresh-2"));
     cw_grant_release(&grant);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM event WHERE kind IN (3, 4)"), 1);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job WHERE ready_at IS NULL OR ready_at <= UTC_TIMESTAMP()"), 0);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM event WHERE kind IN (3, 4)"), 1);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM job WHERE ready_at IS NULL OR ready_at <= UTC_TIMESTAMP()"), 0);
     /* Numbered by the sequencer. */
-    for (int i = 0; i < 200 && cw_test_db_number(&test, "SELECT COUNT(*) FROM event WHERE sequence IS NULL") > 0; i++) {
+    for (int i = 0; i < 200 && cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM event WHERE sequence IS NULL") > 0; i++) {
         (void)poll(NULL, 0, 10);
     }
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM event WHERE sequence = 1"), 1);
-    stop_daemon(pid);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM event WHERE sequence = 1"), 1);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
 START_TEST(a_killed_scheduler_is_taken_over_at_once)
 {
-    pid_t pid = start_daemon();
-    while (script_server_count(hospital) < 3) {
+    pid_t pid = sched_start_daemon();
+    while (script_server_count(sched_hospital) < 3) {
         (void)poll(NULL, 0, 5);
     }
     ck_assert_int_eq(kill(pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-    pid = start_daemon();
-    ck_assert_int_eq(wait_for_end().status, CW_PULL_PARTIAL);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job WHERE ready_at IS NULL OR ready_at <= UTC_TIMESTAMP()"), 0);
-    stop_daemon(pid);
+    pid = sched_start_daemon();
+    ck_assert_int_eq(sched_wait_for_end().status, CW_PULL_PARTIAL);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM job WHERE ready_at IS NULL OR ready_at <= UTC_TIMESTAMP()"), 0);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -403,326 +408,27 @@ END_TEST
 START_TEST(a_refresh_asks_where_the_patient_signed_in_last)
 {
     gate_open = false;
-    pid_t pid = start_daemon();
-    while (script_server_count(hospital) == 0) {
+    pid_t pid = sched_start_daemon();
+    while (script_server_count(sched_hospital) == 0) {
         (void)poll(NULL, 0, 5);
     }
     char sql[800];
     (void)snprintf(sql, sizeof sql,
                    "UPDATE connection SET pinned = '{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}'"
                    " ORDER BY created_at DESC LIMIT 1",
-                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/new-token"));
-    cw_test_db_sql(&test, sql);
+                   script_server_url(sched_hospital, "/fhir"), script_server_url(sched_hospital, "/new-token"));
+    cw_test_db_sql(&sched_test, sql);
     gate_open = true;
-    (void)wait_for_end();
+    (void)sched_wait_for_end();
     unsigned old = 0, new = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        const char *target = script_server_request(hospital, i)->target;
+    for (size_t i = 0; i < script_server_count(sched_hospital); i++) {
+        const char *target = script_server_request(sched_hospital, i)->target;
         old += strncmp(target, "/token", 6) == 0;
         new += strncmp(target, "/new-token", 10) == 0;
     }
     ck_assert_uint_eq(old, 0);
     ck_assert_uint_eq(new, 1);
-    stop_daemon(pid);
-}
-END_TEST
-
-/* ---------------------------------------------------------------------------------------------- 401 by evidence */
-
-static unsigned asked_for(const char *path)
-{
-    unsigned count = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        count += strncmp(script_server_request(hospital, i)->target, path, strlen(path)) == 0;
-    }
-    return count;
-}
-
-/* Another hospital and another patient at it in place of the fixture's: what is signed in with, and its script. */
-static void begin_anew(const char *refresh, const struct script_answer *answers, size_t count)
-{
-    script_server_stop(hospital);
-    hospital = script_server_start(answers, count);
-    cw_test_db_sql(&test, "DELETE FROM job");
-    signed_in_with = refresh;
-    connect_patient();
-}
-
-static bool within(int seconds, const char *sql)
-{
-    for (int i = 0; i < seconds * 20 && cw_test_db_number(&test, sql) != 1; i++) {
-        (void)poll(NULL, 0, 50);
-    }
-    return cw_test_db_number(&test, sql) == 1;
-}
-
-#define CONNECTION_STATUS "SELECT status FROM connection ORDER BY created_at DESC, id DESC LIMIT 1"
-
-/* A dozen types answered with 401 although the token is good (healthit's test system), to access that nothing renews. */
-START_TEST(a_refused_type_ends_no_one_time_access)
-{
-    temper = REFUSES_TYPES;
-    begin_anew(NULL, script, 1);
-    pid_t pid = start_daemon();
-    struct cw_pull ended = wait_for_end();
-    ck_assert_int_eq(ended.status, CW_PULL_COMPLETE);
-    ck_assert_uint_eq(ended.received, 2); /* Patient and Goal */
-    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
-    ck_assert_int_ge(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull_task WHERE failure_code = 'unauthorized' AND http_status = 401 AND status = 3"), 5);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job"), 0);
-    ck_assert_uint_eq(asked_for("/token"), 0);
-    stop_daemon(pid);
-}
-END_TEST
-
-START_TEST(refused_types_cost_one_refresh_at_most)
-{
-    temper = REFUSES_TYPES;
-    begin_anew("refresh-1", script, 1); /* and its first token is refused, so that is the one */
-    pid_t pid = start_daemon();
-    ck_assert_int_eq(wait_for_end().status, CW_PULL_COMPLETE);
-    ck_assert_uint_eq(asked_for("/token"), 1);
-    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
-    stop_daemon(pid);
-}
-END_TEST
-
-/* Everything is refused, and a new token changes nothing: the pull rests for an hour and ends nothing. */
-START_TEST(a_hospital_that_refuses_everything_is_left_alone)
-{
-    temper = REFUSES_ALL;
-    begin_anew("refresh-1", script, 1);
-    pid_t pid = start_daemon();
-    ck_assert(within(20, "SELECT COUNT(*) = 1 FROM job WHERE ready_at > UTC_TIMESTAMP(3) + INTERVAL 50 MINUTE AND tries = 0"));
-    ck_assert_uint_eq(asked_for("/token"), 1);
-    ck_assert_uint_le(asked_for("/fhir/"), 100);
-    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
-    stop_daemon(pid);
-
-    /* One-time access that was taken back looks the same, until its token is over. */
-    begin_anew(NULL, script, 1);
-    pid = start_daemon();
-    ck_assert(within(20, "SELECT COUNT(*) = 1 FROM job WHERE ready_at > UTC_TIMESTAMP(3) + INTERVAL 50 MINUTE"));
-    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 1);
-    cw_test_db_sql(&test, "UPDATE token_grant SET expires_at = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND");
-    cw_test_db_sql(&test, "UPDATE job SET ready_at = UTC_TIMESTAMP(3)");
-    struct cw_pull ended = wait_for_end();
-    ck_assert_int_eq(ended.status, CW_PULL_FAILED);
-    ck_assert(cw_span_eq_cstr(ended.failure_code, "access_ended"));
-    ck_assert_int_eq(cw_test_db_number(&test, CONNECTION_STATUS), 3);
-    stop_daemon(pid);
-}
-END_TEST
-
-/* ---------------------------------------------------------------------------------------------- later */
-
-START_TEST(a_server_that_says_when_costs_no_try)
-{
-#define LATER { .path = "/fhir/Goal", .status = 429, .headers = "Retry-After: 1\r\n", .body = "" }
-    static const struct script_answer later[] = { LATER, LATER, LATER, LATER, LATER, LATER, { .keep = true, .make = answer } };
-    begin_anew(NULL, later, CW_ARRAY_LEN(later));
-    pid_t pid = start_daemon();
-    ck_assert_uint_gt(wait_for_end().received, 0);
-    ck_assert_uint_eq(asked_for("/fhir/Goal"), 7);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'goal-1' AND patient = (SELECT patient FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)"), 1);
-    stop_daemon(pid);
-}
-END_TEST
-
-START_TEST(who_waits_long_holds_nothing)
-{
-    static const struct script_answer words[] = {
-        { .path = "/fhir/Goal", .status = 403, .body = "{\"message\":\"Rate limit is exceeded. Try again in 50 minutes.\"}" },
-        { .keep = true, .make = answer } };
-    begin_anew(NULL, words, CW_ARRAY_LEN(words));
-    pid_t pid = start_daemon();
-    ck_assert(within(30, "SELECT COUNT(*) = 1 FROM job WHERE lease_owner IS NULL AND tries = 0 AND ready_at > UTC_TIMESTAMP(3) + INTERVAL 45 MINUTE"));
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT MAX(tries) FROM pull_task WHERE resource_type = 'Goal' AND status = 1"), 0);
-    stop_daemon(pid);
-    cw_test_db_sql(&test, "UPDATE job SET ready_at = UTC_TIMESTAMP(3)");
-    cw_test_db_sql(&test, "UPDATE pull_task SET ready_at = UTC_TIMESTAMP(3) WHERE status = 1");
-    pid = start_daemon();
-    ck_assert_int_eq(wait_for_end().status, CW_PULL_PARTIAL); /* as the plain hospital's */
-    ck_assert_uint_eq(asked_for("/fhir/Goal"), 2);
-    stop_daemon(pid);
-}
-END_TEST
-
-/* Nor does it wait for a hospital that hangs. */
-START_TEST(a_stop_is_no_try)
-{
-    static const struct script_answer held[] = { { .path = "/fhir/Patient/up-1", .keep = true, .hold = true }, { .keep = true, .make = answer } };
-    begin_anew(NULL, held, CW_ARRAY_LEN(held));
-    pid_t pid = start_daemon();
-    while (asked_for("/fhir/Patient") == 0) {
-        (void)poll(NULL, 0, 5);
-    }
-    stop_daemon(pid);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM job WHERE tries = 0 AND lease_owner IS NULL"), 1);
-}
-END_TEST
-
-START_TEST(metadata_that_come_later_are_waited_for)
-{
-    static const struct script_answer later[] = {
-        { .path = "/fhir/metadata", .status = 429, .headers = "Retry-After: 3000\r\n", .body = "" }, { .keep = true, .make = answer } };
-    begin_anew(NULL, later, CW_ARRAY_LEN(later));
-    pid_t pid = start_daemon();
-    ck_assert(within(30, "SELECT COUNT(*) = 1 FROM job WHERE tries = 0 AND ready_at > UTC_TIMESTAMP(3) + INTERVAL 45 MINUTE"));
-    ck_assert_uint_eq(script_server_count(hospital), 1);
-    stop_daemon(pid);
-}
-END_TEST
-
-/* The token endpoint wants quiet: another connection of that host does not ask it. */
-START_TEST(quiet_of_a_refresh_holds_for_its_host)
-{
-    static const struct script_answer later[] = {
-        { .path = "/token", .keep = true, .status = 429, .body = "Try again in 50 minutes" }, { .keep = true, .make = answer } };
-    begin_anew("refresh-1", later, CW_ARRAY_LEN(later));
-    connect_patient();
-    cw_test_db_sql(&test, "UPDATE token_grant SET expires_at = UTC_TIMESTAMP(3) - INTERVAL 1 SECOND");
-    pid_t pid = start_daemon();
-    ck_assert(within(30, "SELECT COUNT(*) = SUM(tries = 0 AND ready_at > UTC_TIMESTAMP(3) + INTERVAL 45 MINUTE) FROM job"));
-    ck_assert_uint_eq(asked_for("/token"), 1);
-    stop_daemon(pid);
-}
-END_TEST
-
-/* ---------------------------------------------------------------------------------------------- a host's health */
-
-START_TEST(a_host_that_is_new_or_late_has_one_request)
-{
-    struct host host = { .running = 0 };
-    ck_assert_uint_eq(host_room(&host, 8), 1);
-    host_hears(&host, HOST_ANSWERED, AT(0));
-    ck_assert_uint_eq(host_room(&host, 8), 8);
-    host_hears(&host, HOST_FAILED, AT(1));
-    ck_assert_uint_eq(host_room(&host, 8), 8);
-    host_hears(&host, HOST_TIMED_OUT, AT(2));
-    ck_assert_uint_eq(host_room(&host, 8), 1);
-    host_hears(&host, HOST_ANSWERED, AT(3));
-    ck_assert_uint_eq(host_room(&host, 8), 8);
-    ck_assert_int_eq(host_quiet_us(&host), 0);
-}
-END_TEST
-
-START_TEST(a_host_in_trouble_is_left_alone_and_probed)
-{
-    struct host host = { .running = 0 };
-    host_hears(&host, HOST_ANSWERED, AT(0));
-    for (int i = 0; i < 5; i++) {
-        ck_assert(!host_is_open(&host));
-        host_hears(&host, HOST_FAILED, AT(i));
-    }
-    ck_assert(host_is_open(&host));
-    ck_assert_int_eq(host_quiet_us(&host), AT(64));
-    host_hears(&host, HOST_TIMED_OUT, AT(10)); /* it was on its way */
-    ck_assert_int_eq(host_quiet_us(&host), AT(64));
-    ck_assert_uint_eq(host_room(&host, 8), 1);
-    host_hears(&host, HOST_TIMED_OUT, AT(100)); /* the probe */
-    ck_assert_int_eq(host_quiet_us(&host), AT(220));
-    for (int i = 0; i < 8; i++) {
-        host_hears(&host, HOST_FAILED, host_quiet_us(&host));
-    }
-    ck_assert_int_eq(host.open_pause_us, CW_HOUR_US);
-    host.quiet_until_us = AT(9000000); /* its own word holds whatever else is known */
-    host_hears(&host, HOST_ANSWERED, AT(100000));
-    ck_assert(!host_is_open(&host));
-    ck_assert_int_eq(host_quiet_us(&host), AT(9000000));
-}
-END_TEST
-
-/* ---------------------------------------------------------------------------------------------- many hosts */
-
-#define HOSTS_WELL 12
-#define HOSTS_HUNG 30 /* more than there are preparers */
-
-/* Pulls from `well` new hospitals that answer and `hung` that never do, those first; how long until the first have all ended. */
-static int64_t pull_from(unsigned well, unsigned hung)
-{
-    static const struct script_answer never[] = { { .keep = true, .hold = true } };
-    struct script_server *servers[HOSTS_WELL + HOSTS_HUNG];
-    struct script_server *own = hospital;
-    cw_test_db_sql(&test, "DELETE FROM job");
-    cw_test_db_sql(&test, "UPDATE pull SET status = 5 WHERE status < 3");
-    more_allowed[0] = '\0';
-    for (unsigned i = 0; i < hung + well; i++) {
-        servers[i] = i < hung ? script_server_start(never, 1) : script_server_start(script, 1);
-        size_t len = strlen(more_allowed);
-        (void)snprintf(more_allowed + len, sizeof more_allowed - len, " 127.0.0.1:%u", script_server_port(servers[i]));
-        hospital = servers[i];
-        connect_patient();
-    }
-    hospital = own;
-    int64_t from_us = cw_monotonic_us();
-    pid_t pid = start_daemon();
-    while (cw_test_db_number(&test, "SELECT COUNT(*) FROM pull WHERE status < 3") > (int64_t)hung && cw_monotonic_us() - from_us < 100 * CW_SECOND_US) {
-        (void)poll(NULL, 0, 50);
-    }
-    int64_t took_us = cw_monotonic_us() - from_us;
-    ck_assert_int_eq(kill(pid, SIGKILL), 0);
-    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-    daemon_pid = 0;
-    more_allowed[0] = '\0';
-    for (unsigned i = 0; i < hung + well; i++) {
-        script_server_stop(servers[i]);
-    }
-    cw_test_db_sql(&test, "DELETE FROM job");
-    return took_us;
-}
-
-START_TEST(hospitals_that_hang_hold_up_nobody_else)
-{
-    signed_in_with = NULL;
-    int64_t alone_us = pull_from(HOSTS_WELL, 0), beside_us = pull_from(HOSTS_WELL, HOSTS_HUNG);
-    fprintf(stderr, "%d hosts alone: %lld ms, beside %d that hang: %lld ms\n", HOSTS_WELL, (long long)alone_us / 1000, HOSTS_HUNG, (long long)beside_us / 1000);
-    ck_assert_int_lt(alone_us, 100 * CW_SECOND_US);
-    ck_assert_int_lt(beside_us, 2 * alone_us + 5 * CW_SECOND_US); /* generous: the machine has other work */
-}
-END_TEST
-
-/* ---------------------------------------------------------------------------------------------- who is first */
-
-static void queue_up(unsigned count, int lane, unsigned minutes_ago)
-{
-    char sql[400];
-    (void)snprintf(sql, sizeof sql,
-                   "INSERT INTO job (id, kind, subject, priority, ready_at, created_at) SELECT UNHEX(MD5(CONCAT(seq, '/%d'))), 1, UNHEX(MD5(CONCAT(seq, '/%d'))),"
-                   " %d, UTC_TIMESTAMP(3) - INTERVAL %u MINUTE + INTERVAL seq SECOND, UTC_TIMESTAMP(3) FROM seq_1_to_%u", lane, lane, lane, minutes_ago, count);
-    cw_test_db_sql(&test, sql);
-}
-
-static int64_t leased(int lane)
-{
-    return cw_test_db_number(&test, lane == CW_JOB_WAITED_FOR ? "SELECT COUNT(*) FROM job WHERE priority = 50 AND ready_at IS NULL"
-                                                              : "SELECT COUNT(*) FROM job WHERE priority = 200 AND ready_at IS NULL");
-}
-
-START_TEST(who_waits_goes_before_a_nights_backlog)
-{
-    struct cw_err err = { 0 };
-    struct cw_job jobs[8];
-    size_t count = 0;
-    cw_test_db_sql(&test, "DELETE FROM job");
-    queue_up(100, CW_JOB_BY_THE_CLOCK, 600);
-    queue_up(1, CW_JOB_WAITED_FOR, 1);
-    must(cw_job_claim(&m, "node/1", CW_HOUR_US, 8, jobs, &count, &err), &err);
-    ck_assert_uint_eq(count, 8);
-    ck_assert_int_eq(leased(CW_JOB_WAITED_FOR), 1);
-    ck_assert_int_eq(leased(CW_JOB_BY_THE_CLOCK), 7);
-    queue_up(40, CW_JOB_WAITED_FOR + 1, 1);
-    cw_test_db_sql(&test, "UPDATE job SET priority = 50 WHERE priority = 51");
-    must(cw_job_claim(&m, "node/1", CW_HOUR_US, 8, jobs, &count, &err), &err);
-    ck_assert_uint_eq(count, 8);
-    ck_assert_int_eq(leased(CW_JOB_WAITED_FOR), 1 + 6);
-    ck_assert_int_eq(leased(CW_JOB_BY_THE_CLOCK), 7 + 2);
-    must(cw_job_claim_lanes(&m, "node/1", CW_HOUR_US, 8, 0, jobs, &count, &err), &err);
-    ck_assert_int_eq(leased(CW_JOB_WAITED_FOR), 1 + 6 + 8);
-    cw_test_db_sql(&test, "DELETE FROM job WHERE priority = 200");
-    must(cw_job_claim(&m, "node/1", CW_HOUR_US, 8, jobs, &count, &err), &err);
-    ck_assert_uint_eq(count, 8); /* what is kept for the others is theirs only while there are any */
-    cw_test_db_sql(&test, "DELETE FROM job");
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -772,17 +478,25 @@ END_TEST
 
 /* ---------------------------------------------------------------------------------------------- without a pull */
 
+bool sched_within(int seconds, const char *sql)
+{
+    for (int i = 0; i < seconds * 20 && cw_test_db_number(&sched_test, sql) != 1; i++) {
+        (void)poll(NULL, 0, 50);
+    }
+    return cw_test_db_number(&sched_test, sql) == 1;
+}
+
 /* No pull waits, and the grant has idled for a month; its token endpoint is the stranger, with this script. */
 static void idle_at_stranger(const struct script_answer *answers, size_t count)
 {
     char sql[400];
-    script_server_stop(stranger);
-    stranger = script_server_start(answers, count);
-    cw_test_db_sql(&test, "DELETE FROM job");
+    script_server_stop(sched_stranger);
+    sched_stranger = script_server_start(answers, count);
+    cw_test_db_sql(&sched_test, "DELETE FROM job");
     (void)snprintf(sql, sizeof sql, "UPDATE connection SET pinned = REPLACE(pinned, '%s', '%s')",
-                   script_server_url(hospital, "/token"), script_server_url(stranger, "/token"));
-    cw_test_db_sql(&test, sql);
-    cw_test_db_sql(&test, "UPDATE token_grant SET refresh_due_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY");
+                   script_server_url(sched_hospital, "/token"), script_server_url(sched_stranger, "/token"));
+    cw_test_db_sql(&sched_test, sql);
+    cw_test_db_sql(&sched_test, "UPDATE token_grant SET refresh_due_at = UTC_TIMESTAMP(3) - INTERVAL 1 DAY");
 }
 
 #define OURS "g.connection = (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)"
@@ -791,15 +505,15 @@ static void idle_at_stranger(const struct script_answer *answers, size_t count)
 START_TEST(an_idle_grant_is_refreshed_without_a_pull)
 {
     static const struct script_answer tokens[] = { { .body = NEW_TOKENS } };
-    cw_test_db_sql(&test, "DELETE FROM token_grant WHERE connection <> (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)");
+    cw_test_db_sql(&sched_test, "DELETE FROM token_grant WHERE connection <> (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)");
     idle_at_stranger(tokens, 1);
-    pid_t pid = start_daemon();
-    ck_assert(within(20, "SELECT version = 2 FROM token_grant g WHERE " OURS));
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT refresh_due_at > UTC_TIMESTAMP(3) + INTERVAL 23 DAY FROM token_grant g WHERE " OURS), 1);
+    pid_t pid = sched_start_daemon();
+    ck_assert(sched_within(20, "SELECT version = 2 FROM token_grant g WHERE " OURS));
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT refresh_due_at > UTC_TIMESTAMP(3) + INTERVAL 23 DAY FROM token_grant g WHERE " OURS), 1);
     (void)poll(NULL, 0, 1500);
-    ck_assert_uint_eq(script_server_count(stranger), 1);
-    ck_assert_uint_eq(script_server_count(hospital), 0);
-    stop_daemon(pid);
+    ck_assert_uint_eq(script_server_count(sched_stranger), 1);
+    ck_assert_uint_eq(script_server_count(sched_hospital), 0);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -808,44 +522,44 @@ START_TEST(a_host_that_wants_quiet_has_it_from_all_grants)
     static const struct script_answer busy[] = { { .keep = true, .status = 429, .headers = "Retry-After: 600\r\n", .body = "" } };
     struct cw_err err = { 0 };
     char pinned[600];
-    cw_test_db_sql(&test, "DELETE FROM token_grant");
+    cw_test_db_sql(&sched_test, "DELETE FROM token_grant");
     (void)snprintf(pinned, sizeof pinned, "{\"base\":\"%s\",\"token_endpoint\":\"%s\",\"profile\":\"default\"}",
-                   script_server_url(hospital, "/fhir"), script_server_url(hospital, "/token"));
+                   script_server_url(sched_hospital, "/fhir"), script_server_url(sched_hospital, "/token"));
     for (int i = 0; i < 5; i++) {
-        must(cw_tx_pool(m.pool, connect_tx, pinned, &err), &err);
+        sched_must(cw_tx_pool(sched_model.pool, connect_tx, pinned, &err), &err);
     }
     idle_at_stranger(busy, 1);
-    pid_t pid = start_daemon();
-    ck_assert(within(20, "SELECT COUNT(*) = 0 FROM token_grant WHERE refresh_due_at < UTC_TIMESTAMP(3)"));
+    pid_t pid = sched_start_daemon();
+    ck_assert(sched_within(20, "SELECT COUNT(*) = 0 FROM token_grant WHERE refresh_due_at < UTC_TIMESTAMP(3)"));
     (void)poll(NULL, 0, 2500);
-    ck_assert_uint_ge(script_server_count(stranger), 1);
-    ck_assert_uint_le(script_server_count(stranger), 2); /* as many as may be under way at once */
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM connection c JOIN token_grant g ON g.connection = c.id WHERE c.status = 1"), 5);
-    stop_daemon(pid);
+    ck_assert_uint_ge(script_server_count(sched_stranger), 1);
+    ck_assert_uint_le(script_server_count(sched_stranger), 2); /* as many as may be under way at once */
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM connection c JOIN token_grant g ON g.connection = c.id WHERE c.status = 1"), 5);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
 START_TEST(what_a_killed_scheduler_asked_is_asked_again)
 {
     static const struct script_answer script_held[] = { { .hold = true }, { .body = NEW_TOKENS } };
-    cw_test_db_sql(&test, "DELETE FROM token_grant WHERE connection <> (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)");
+    cw_test_db_sql(&sched_test, "DELETE FROM token_grant WHERE connection <> (SELECT id FROM connection ORDER BY created_at DESC, id DESC LIMIT 1)");
     idle_at_stranger(script_held, 2);
-    pid_t pid = start_daemon();
-    while (script_server_count(stranger) == 0) {
+    pid_t pid = sched_start_daemon();
+    while (script_server_count(sched_stranger) == 0) {
         (void)poll(NULL, 0, 5);
     }
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT lease_owner REGEXP '^.+[.][a-z2-7]{16}[.][0-9a-f]{8}/[a-z2-7]{8}$' FROM token_grant g WHERE " OURS), 1);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT lease_owner REGEXP '^.+[.][a-z2-7]{16}[.][0-9a-f]{8}/[a-z2-7]{8}$' FROM token_grant g WHERE " OURS), 1);
     ck_assert_int_eq(kill(pid, SIGKILL), 0);
     ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
     int64_t from_us = cw_monotonic_us();
-    pid = start_daemon();
-    ck_assert(within(30, "SELECT version = 2 FROM token_grant g WHERE " OURS));
+    pid = sched_start_daemon();
+    ck_assert(sched_within(30, "SELECT version = 2 FROM token_grant g WHERE " OURS));
     int64_t took_us = cw_monotonic_us() - from_us;
     ck_assert(took_us > 2 * CW_SECOND_US); /* the pause of a lost answer */
     ck_assert(took_us < 40 * CW_SECOND_US); /* and not the dead one's lease */
-    ck_assert_uint_eq(script_server_count(stranger), 2);
-    ck_assert_ptr_nonnull(strstr(script_server_request(stranger, 1)->body, "refresh_token=refresh-1"));
-    stop_daemon(pid);
+    ck_assert_uint_eq(script_server_count(sched_stranger), 2);
+    ck_assert_ptr_nonnull(strstr(script_server_request(sched_stranger, 1)->body, "refresh_token=refresh-1"));
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -855,12 +569,10 @@ static Suite *suite(void)
     TCase *b = tcase_create("budget");
     tcase_add_test(b, a_budget_holds_in_any_minute);
     tcase_add_test(b, a_stricter_budget_counts_what_was_before);
-    tcase_add_test(b, a_host_that_is_new_or_late_has_one_request);
-    tcase_add_test(b, a_host_in_trouble_is_left_alone_and_probed);
     suite_add_tcase(s, b);
     TCase *t = tcase_create("pulls");
     tcase_set_timeout(t, 120);
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, sched_setup, sched_teardown);
     tcase_add_test(t, a_pull_gets_what_there_is_and_tells_the_rest);
     tcase_add_test(t, a_killed_scheduler_is_taken_over_at_once);
     tcase_add_test(t, a_refresh_asks_where_the_patient_signed_in_last);
@@ -868,25 +580,7 @@ static Suite *suite(void)
     tcase_add_test(t, a_host_that_wants_quiet_has_it_from_all_grants);
     tcase_add_test(t, what_a_killed_scheduler_asked_is_asked_again);
     suite_add_tcase(s, t);
-    suite_add_tcase(s, tcase_odd());
-    TCase *u = tcase_create("unauthorized");
-    tcase_set_timeout(u, 120);
-    tcase_add_checked_fixture(u, setup, teardown);
-    tcase_add_test(u, a_refused_type_ends_no_one_time_access);
-    tcase_add_test(u, refused_types_cost_one_refresh_at_most);
-    tcase_add_test(u, a_hospital_that_refuses_everything_is_left_alone);
-    suite_add_tcase(s, u);
-    TCase *l = tcase_create("later");
-    tcase_set_timeout(l, 120);
-    tcase_add_checked_fixture(l, setup, teardown);
-    tcase_add_test(l, a_server_that_says_when_costs_no_try);
-    tcase_add_test(l, who_waits_long_holds_nothing);
-    tcase_add_test(l, a_stop_is_no_try);
-    tcase_add_test(l, metadata_that_come_later_are_waited_for);
-    tcase_add_test(l, quiet_of_a_refresh_holds_for_its_host);
-    tcase_add_test(l, hospitals_that_hang_hold_up_nobody_else);
-    tcase_add_test(l, who_waits_goes_before_a_nights_backlog);
-    suite_add_tcase(s, l);
+    suite_add_tcase(s, scheduler_odd_tcase());
     return s;
 }
 
@@ -894,16 +588,16 @@ int main(int argc, char **argv)
 {
     (void)argc;
     cw_test_db_need(argv);
-    cw_test_db_init(&test, true);
+    cw_test_db_init(&sched_test, true);
     struct cw_err err = { 0 };
-    m = (struct cw_model){ .pool = test.pool, .config = test.config };
-    if (cw_vault_new(test.config, &m.vault, &err) != CW_OK) {
+    sched_model = (struct cw_model){ .pool = sched_test.pool, .config = sched_test.config };
+    if (cw_vault_new(sched_test.config, &sched_model.vault, &err) != CW_OK) {
         fprintf(stderr, "%s\n", err.text);
         return EXIT_FAILURE;
     }
-    Suite *const suites[] = { suite(), NULL };
+    Suite *const suites[] = { suite(), scheduler_manners_suite(), NULL };
     int rc = cw_check_main(suites);
-    cw_vault_free(m.vault);
-    cw_test_db_release(&test);
+    cw_vault_free(sched_model.vault);
+    cw_test_db_release(&sched_test);
     return rc;
 }

@@ -26,7 +26,7 @@ static char *odd_goals(const char *target, int *ret_status)
     ck_assert_ptr_nonnull(fill);
     memset(fill, 'x', big);
     fill[big] = '\0';
-    char *body = text(
+    char *body = sched_text(
         "{\"resourceType\":\"Bundle\",\"type\":\"searchset\",\"entry\":[" ENTRY("\"note\":\"no id\"") "," ENTRY("\"id\":\"a b\"") ","
         ENTRY("\"id\":\"big\",\"note\":\"%s\"") "," ENTRY("\"id\":\"two\",\"id\":\"ids\"") "," ENTRY("\"id\":\"ours\",\"subject\":{\"reference\":\"Patient/up-1\"}") ","
         ENTRY("\"id\":\"theirs\",\"subject\":{\"reference\":\"Patient/up-2\"}") ","
@@ -36,7 +36,7 @@ static char *odd_goals(const char *target, int *ret_status)
         ENTRY("\"id\":\"logical\",\"subject\":{\"identifier\":{\"value\":\"7\"}}") ","
         ENTRY("\"id\":\"paper\",\"presentedForm\":[{\"url\":\"%s\"},{\"url\":\"%s\"}]") ","
         "{\"search\":{\"mode\":\"match\"}}]}",
-        fill, script_server_url(hospital, "/fhir"), script_server_url(stranger, "/file?secret=1"), "urn:uuid:1");
+        fill, script_server_url(sched_hospital, "/fhir"), script_server_url(sched_stranger, "/file?secret=1"), "urn:uuid:1");
     free(fill);
     return body;
 }
@@ -46,14 +46,14 @@ static int64_t goals_skipped(const char *reason)
     char sql[300];
     (void)snprintf(sql, sizeof sql, "SELECT COALESCE(SUM(count), 0) FROM pull_skip WHERE resource_type = 'Goal' AND reason = '%s'"
                    " AND pull = (SELECT id FROM pull WHERE status > 2 ORDER BY created_at DESC, id DESC LIMIT 1)", reason);
-    return cw_test_db_number(&test, sql);
+    return cw_test_db_number(&sched_test, sql);
 }
 
 START_TEST(what_is_not_taken_is_counted)
 {
-    odd_answer = odd_goals;
-    pid_t pid = start_daemon();
-    struct cw_pull ended = wait_for_end();
+    sched_odd_answer = odd_goals;
+    pid_t pid = sched_start_daemon();
+    struct cw_pull ended = sched_wait_for_end();
     ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
     static const struct {
         const char *reason;
@@ -62,15 +62,15 @@ START_TEST(what_is_not_taken_is_counted)
     for (size_t i = 0; i < CW_ARRAY_LEN(rows); i++) {
         ck_assert_msg(goals_skipped(rows[i].reason) == rows[i].count, "%s: %d", rows[i].reason, (int)goals_skipped(rows[i].reason));
     }
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record r JOIN patient p ON p.id = r.patient WHERE r.resource_type = 'Goal' AND"
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record r JOIN patient p ON p.id = r.patient WHERE r.resource_type = 'Goal' AND"
                                        " p.id = (SELECT id FROM patient ORDER BY created_at DESC, id DESC LIMIT 1)"), 6);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id LIKE 'hash-%' AND LENGTH(upstream_id) = 37"), 1);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id LIKE 'theirs%'"), 0);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record WHERE upstream_id LIKE 'hash-%' AND LENGTH(upstream_id) = 37"), 1);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record WHERE upstream_id LIKE 'theirs%'"), 0);
     /* Where an attachment lies elsewhere is told, and not asked. */
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull_task WHERE kind = 4 AND status = 4 AND failure_code = 'off_origin'"), 1);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM pull_task WHERE kind = 4 AND status = 4 AND failure_code = 'url_refused'"), 1);
-    ck_assert_uint_eq(script_server_count(stranger), 0);
-    stop_daemon(pid);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM pull_task WHERE kind = 4 AND status = 4 AND failure_code = 'off_origin'"), 1);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM pull_task WHERE kind = 4 AND status = 4 AND failure_code = 'url_refused'"), 1);
+    ck_assert_uint_eq(script_server_count(sched_stranger), 0);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -82,19 +82,19 @@ static char *another_patient(const char *target, int *ret_status)
 
 START_TEST(another_patient_than_ours_is_no_answer)
 {
-    odd_answer = another_patient;
-    pid_t pid = start_daemon();
-    struct cw_pull ended = wait_for_end();
+    sched_odd_answer = another_patient;
+    pid_t pid = sched_start_daemon();
+    struct cw_pull ended = sched_wait_for_end();
     struct cw_err err = { 0 };
     struct cw_task *tasks;
     size_t count;
-    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
+    sched_must(cw_pull_tasks(&sched_model, sched_pull, sched_arena, &tasks, &count, &err), &err);
     ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
-    const struct cw_task *task = task_of(tasks, count, "wrong_patient");
+    const struct cw_task *task = sched_task_of(tasks, count, "wrong_patient");
     ck_assert_ptr_nonnull(task);
     ck_assert_int_eq(task->kind, CW_TASK_READ);
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'up-2'"), 0);
-    stop_daemon(pid);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'up-2'"), 0);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -107,27 +107,27 @@ static char *expiring_pages(const char *target, int *ret_status)
         *ret_status = 410;
         return strdup("");
     }
-    return bundle("first", "Goal?page=2");
+    return sched_bundle("first", "Goal?page=2");
 }
 
 START_TEST(paging_that_always_expires_ends)
 {
-    odd_answer = expiring_pages;
-    pid_t pid = start_daemon();
-    struct cw_pull ended = wait_for_end();
+    sched_odd_answer = expiring_pages;
+    pid_t pid = sched_start_daemon();
+    struct cw_pull ended = sched_wait_for_end();
     struct cw_err err = { 0 };
     struct cw_task *tasks;
     size_t count;
-    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
+    sched_must(cw_pull_tasks(&sched_model, sched_pull, sched_arena, &tasks, &count, &err), &err);
     ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
-    ck_assert_ptr_nonnull(task_of(tasks, count, "paging_expired"));
+    ck_assert_ptr_nonnull(sched_task_of(tasks, count, "paging_expired"));
     unsigned firsts = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        const char *target = script_server_request(hospital, i)->target;
+    for (size_t i = 0; i < script_server_count(sched_hospital); i++) {
+        const char *target = script_server_request(sched_hospital, i)->target;
         firsts += strncmp(target, "/fhir/Goal", 10) == 0 && strstr(target, "page=2") == NULL;
     }
     ck_assert_uint_eq(firsts, 4); /* once, and three times anew */
-    stop_daemon(pid);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -143,10 +143,10 @@ static char *big_pages(const char *target, int *ret_status)
     if (strstr(target, "page=2") == NULL) {
         char next[64];
         (void)snprintf(next, sizeof next, "Goal?page=2&_count=%u", per_page);
-        return bundle("first", next);
+        return sched_bundle("first", next);
     }
     if (per_page <= 12) {
-        return bundle("second", NULL);
+        return sched_bundle("second", NULL);
     }
     CW_AUTO_STR body;
     cw_str_init(&body, (size_t)1024 * 1024);
@@ -160,20 +160,20 @@ static char *big_pages(const char *target, int *ret_status)
 
 START_TEST(pages_that_are_too_big_are_asked_for_smaller)
 {
-    odd_answer = big_pages;
-    pid_t pid = start_daemon();
-    struct cw_pull ended = wait_for_end();
+    sched_odd_answer = big_pages;
+    pid_t pid = sched_start_daemon();
+    struct cw_pull ended = sched_wait_for_end();
     struct cw_err err = { 0 };
     struct cw_task *tasks;
     size_t count;
-    must(cw_pull_tasks(&m, pull, arena, &tasks, &count, &err), &err);
+    sched_must(cw_pull_tasks(&sched_model, sched_pull, sched_arena, &tasks, &count, &err), &err);
     (void)ended;
     for (size_t i = 0; i < count; i++) {
         ck_assert(!cw_span_eq_cstr(tasks[i].resource_type, "Goal") || tasks[i].status == CW_TASK_DONE);
     }
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id IN ('first', 'second') AND patient ="
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record WHERE upstream_id IN ('first', 'second') AND patient ="
                                        " (SELECT id FROM patient ORDER BY created_at DESC, id DESC LIMIT 1)"), 2);
-    stop_daemon(pid);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -190,22 +190,22 @@ static char *broken_pages(const char *target, int *ret_status)
         return strncmp(target, "/fhir/Observation", 17) == 0 ? strdup("{\"resourceType\":\"Bundle\"}") : NULL;
     }
     if (strstr(target, "_count=1") != NULL && strstr(target, "page=2") == NULL) {
-        return bundle("before", "Observation?page=2&_count=1");
+        return sched_bundle("before", "Observation?page=2&_count=1");
     }
     return strdup("{\"resourceType\":\"Bundle\",\"entry\":[{\"resource\":{\"resourceType\":\"Observation\",\"id\":\"broken\",}}]}");
 }
 
 START_TEST(one_broken_entry_costs_no_page)
 {
-    odd_answer = broken_pages;
-    pid_t pid = start_daemon();
-    ck_assert_int_eq(wait_for_end().status, CW_PULL_PARTIAL); /* the broken Observation and what may come behind it */
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id IN ('latin', 'good', 'before') AND patient ="
+    sched_odd_answer = broken_pages;
+    pid_t pid = sched_start_daemon();
+    ck_assert_int_eq(sched_wait_for_end().status, CW_PULL_PARTIAL); /* the broken Observation and what may come behind it */
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record WHERE upstream_id IN ('latin', 'good', 'before') AND patient ="
                                        " (SELECT id FROM patient ORDER BY created_at DESC, id DESC LIMIT 1)"), 3);
     ck_assert_int_eq(goals_skipped("text_repaired"), 1);
     ck_assert_int_eq(goals_skipped("said_59204"), 1);
     ck_assert_int_eq(goals_skipped("said_4101"), 0);
-    stop_daemon(pid);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
@@ -228,31 +228,31 @@ static char *picky(const char *target, int *ret_status)
         *ret_status = 400;
         return strdup("{\"resourceType\":\"OperationOutcome\",\"issue\":[{\"severity\":\"error\",\"code\":\"invalid\",\"diagnostics\":\"_count?\"}]}");
     }
-    return bundle("after-all", NULL);
+    return sched_bundle("after-all", NULL);
 }
 
 START_TEST(what_breaks_a_search_is_left_out)
 {
-    odd_answer = picky;
-    pid_t pid = start_daemon();
-    (void)wait_for_end();
+    sched_odd_answer = picky;
+    pid_t pid = sched_start_daemon();
+    (void)sched_wait_for_end();
     unsigned asked = 0;
-    for (size_t i = 0; i < script_server_count(hospital); i++) {
-        const struct script_request *request = script_server_request(hospital, i);
+    for (size_t i = 0; i < script_server_count(sched_hospital); i++) {
+        const struct script_request *request = script_server_request(sched_hospital, i);
         const char *bearer = script_request_header(request, "Authorization"); /* the first may come with the old token */
         asked += strncmp(request->target, "/fhir/Goal", 10) == 0 && bearer != NULL && strcmp(bearer, "Bearer access-2") == 0;
     }
     ck_assert_uint_eq(asked, 4); /* twice whole, without what it brings along, without _count */
-    ck_assert_int_eq(cw_test_db_number(&test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'after-all'"), 1);
-    stop_daemon(pid);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT COUNT(*) FROM record WHERE upstream_id = 'after-all'"), 1);
+    sched_stop_daemon(pid);
 }
 END_TEST
 
-TCase *tcase_odd(void)
+TCase *scheduler_odd_tcase(void)
 {
     TCase *t = tcase_create("odd answers");
     tcase_set_timeout(t, 120);
-    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_add_checked_fixture(t, sched_setup, sched_teardown);
     tcase_add_test(t, what_is_not_taken_is_counted);
     tcase_add_test(t, another_patient_than_ours_is_no_answer);
     tcase_add_test(t, paging_that_always_expires_ends);
