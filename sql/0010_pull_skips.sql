@@ -13,6 +13,9 @@ CREATE TABLE IF NOT EXISTS pull_skip (
 
 ALTER TABLE pull_task
   ADD COLUMN IF NOT EXISTS target_id VARBINARY(255) NULL,     -- of a reference: the id of what it names, which a search may bring
+  ADD COLUMN IF NOT EXISTS accept VARBINARY(127) NULL,        -- of a document: the type that its attachment tells
+  ADD COLUMN IF NOT EXISTS expect_hash BINARY(32) NULL,       -- HMAC of the SHA-1 that it tells: a plain hash would tell the content
+  ADD COLUMN IF NOT EXISTS expect_size BIGINT UNSIGNED NULL,
   ADD COLUMN IF NOT EXISTS restarts TINYINT UNSIGNED NOT NULL DEFAULT 0, -- from the first page, since the paging session had expired
   ADD COLUMN IF NOT EXISTS empty_pages TINYINT UNSIGNED NOT NULL DEFAULT 0, -- in a row
   -- in a row, each with the ids of a page before

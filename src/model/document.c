@@ -3,7 +3,10 @@
 #include "config.h"
 #include "model/document.h"
 
+#include <openssl/evp.h>
+
 #include "base/limits.h"
+#include "base/text.h"
 #include "os/sys.h"
 
 static const struct cw_query q_document_find = {
@@ -48,13 +51,14 @@ static const struct cw_query q_chunks_read = {
 
 static const struct cw_query q_document_known = {
     .name = "document.known",
-    .sql = "SELECT 1 FROM document WHERE patient = ? AND endpoint = ? AND tenant_context = ? AND url_hash = ? AND status = 2"
+    .sql = "SELECT 1 FROM document WHERE patient = ? AND endpoint = ? AND tenant_context = ? AND url_hash = ? AND status IN (2, 4)"
            " UNION ALL SELECT 1 FROM record WHERE patient = ? AND endpoint = ? AND tenant_context = ? AND resource_type = 'Binary'"
            " AND upstream_id = ? LIMIT 1",
     .params = "bbbbbbbb",
     .columns = "i",
 };
 
+#define SHA1_LEN 20u
 #define ORDINAL_LEN 4 /* in front of each chunk, big-endian: chunks of one document cannot change places */
 
 static struct cw_span clean_type(struct cw_span type)
@@ -102,6 +106,40 @@ static enum cw_code store_chunks(struct cw_db *db, const struct cw_data_key *key
     return rc;
 }
 
+bool cw_document_expect_hash(const struct cw_data_key *key, struct cw_span base64, uint8_t out[CW_HASH_LEN])
+{
+    CW_AUTO_STR sha1;
+    cw_str_init(&sha1, 64);
+    if (base64.len == 0 || cw_base64_decode(base64, &sha1) != CW_OK || sha1.len != SHA1_LEN) {
+        return false;
+    }
+    cw_data_hash(key, "document.sha1", cw_str_span(&sha1), out);
+    return true;
+}
+
+bool cw_document_differs(const struct cw_data_key *key, const struct cw_document_in *document)
+{
+    if (document->expect_size > 0 && (uint64_t)document->expect_size != document->bytes.len) {
+        return true;
+    }
+    if (document->expect_hash.len != CW_HASH_LEN) {
+        return false;
+    }
+    unsigned char sha1[SHA1_LEN];
+    unsigned length = 0;
+    uint8_t got[CW_HASH_LEN];
+    if (EVP_Digest(document->bytes.ptr, document->bytes.len, sha1, &length, EVP_sha1(), NULL) != 1) {
+        return false; /* not to be told here */
+    }
+    cw_data_hash(key, "document.sha1", cw_span_of((const char *)sha1, length), got);
+    return memcmp(got, document->expect_hash.ptr, CW_HASH_LEN) != 0;
+}
+
+static int status_of(const struct cw_data_key *key, const struct cw_document_in *in)
+{
+    return cw_document_differs(key, in) ? CW_DOCUMENT_DIFFERS : CW_DOCUMENT_WHOLE;
+}
+
 static enum cw_code insert(struct cw_db *db, const struct cw_data_key *key, const struct cw_ulid *id,
                            struct cw_patient_row patient, const struct cw_document_in *in, struct cw_span url_hash,
                            struct cw_span content_hash, struct cw_err *err)
@@ -116,7 +154,7 @@ static enum cw_code insert(struct cw_db *db, const struct cw_data_key *key, cons
         cw_v_bytes(content_hash),
         cw_v_bytes(clean_type(in->content_type)),
         cw_v_int((int64_t)in->bytes.len),
-        cw_v_int(CW_DOCUMENT_WHOLE),
+        cw_v_int(status_of(key, in)),
         cw_v_int(key->version),
         cw_v_time(now_us),
         cw_v_time(now_us),
@@ -131,7 +169,7 @@ static enum cw_code update(struct cw_db *db, const struct cw_data_key *key, cons
         cw_v_bytes(content_hash),
         cw_v_bytes(clean_type(in->content_type)),
         cw_v_int((int64_t)in->bytes.len),
-        cw_v_int(CW_DOCUMENT_WHOLE),
+        cw_v_int(status_of(key, in)),
         cw_v_int(key->version),
         cw_v_time(cw_now_us()),
         cw_v_id(id),

@@ -46,6 +46,8 @@ struct cw_task {
     enum cw_task_status status;
     struct cw_span resource_type;
     struct cw_span url;           /* where to go on, in the clear: the next page or the first URL */
+    struct cw_span accept, expect_hash; /* of a document: cw_task_new.accept, and for cw_document_in; absent: not told */
+    int64_t expect_size;
     struct cw_span first_url;     /* the first page's, where `url` is a later one; else absent */
     bool first_page;
     unsigned ordinal, pages, received, stored, unchanged, tries, restarts;
@@ -107,8 +109,12 @@ struct cw_task_new {
     const char *skip_code;        /* NULL, or why it is not asked */
     struct cw_span parent_type, parent_id; /* of a document: the resource of the same page that names it; else absent */
     struct cw_span binary_id;     /* of a document that is a Binary by its URL: its id; else absent */
+    struct cw_span accept;        /* of a document: its type as its attachment tells, without parameters, at most CW_ACCEPT_MAX; else absent */
+    struct cw_span sha1;          /* the same: its hash in base64 */
+    int64_t size;                 /* the same; 0: not told */
     struct cw_span target_id;     /* of a reference: the id of what it names; else absent */
 };
+#define CW_ACCEPT_MAX 127u
 /* Tasks of one pull beside its plan; what is beyond is counted (CW_SKIP_OVER_LIMIT). */
 #define CW_PULL_REFERENCES_MAX 2000 /* to types that no search of the pull brings (smart-client-rules 7.4) */
 #define CW_PULL_COVERED_MAX 4000    /* to types that a search brings as well: most of them leave before they are asked */

@@ -6,6 +6,8 @@
 #include "config.h"
 #include "model/pull_int.h"
 
+#include <stdlib.h>
+
 #include "base/limits.h"
 #include "base/time.h"
 #include "os/sys.h"
@@ -69,8 +71,11 @@ struct finding {
     struct cw_patient_row patient;
     struct cw_arena *arena;
     struct cw_err *err;
-    struct found *found;
+    struct found *found;        /* as the page names them */
+    struct found **by_hash;
     size_t count;
+    const char *types[TYPES_MAX]; /* of the references, each once */
+    size_t type_count;
     struct cw_rows covered;
 };
 
@@ -84,20 +89,39 @@ static bool is_covered(const struct finding *f, struct cw_span type)
     return false;
 }
 
-/* The same thing twice in this page. */
+static int by_hash(const void *a, const void *b)
+{
+    const struct found *const *x = a, *const *y = b;
+    int order = memcmp((*x)->hash, (*y)->hash, CW_HASH_LEN);
+    return order != 0 ? order : (*x > *y) - (*x < *y);
+}
+
+/* The same thing twice in this page: the first stays. A page can name a hundred thousand. */
 static void drop_twins(struct finding *f)
 {
+    for (size_t i = 0; i < f->count; i++) {
+        f->by_hash[i] = &f->found[i];
+    }
+    qsort(f->by_hash, f->count, sizeof(struct found *), by_hash);
     for (size_t i = 1; i < f->count; i++) {
-        for (size_t j = 0; j < i && !f->found[i].dropped; j++) {
-            f->found[i].dropped = !f->found[j].dropped && memcmp(f->found[i].hash, f->found[j].hash, CW_HASH_LEN) == 0;
-        }
+        f->by_hash[i]->dropped = memcmp(f->by_hash[i]->hash, f->by_hash[i - 1]->hash, CW_HASH_LEN) == 0;
     }
 }
 
+/* The first of its twins, which is the one that is left. */
 static void drop_hash(struct finding *f, struct cw_span hash)
 {
-    for (size_t i = 0; i < f->count && hash.len == CW_HASH_LEN; i++) {
-        f->found[i].dropped |= memcmp(f->found[i].hash, hash.ptr, CW_HASH_LEN) == 0;
+    size_t low = 0, high = f->count;
+    while (hash.len == CW_HASH_LEN && low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (memcmp(f->by_hash[middle]->hash, hash.ptr, CW_HASH_LEN) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    if (hash.len == CW_HASH_LEN && low < f->count && memcmp(f->by_hash[low]->hash, hash.ptr, CW_HASH_LEN) == 0) {
+        f->by_hash[low]->dropped = true;
     }
 }
 
@@ -160,29 +184,28 @@ static enum cw_code drop_stored_some(struct finding *f, const char *type, size_t
     return rc;
 }
 
-static bool is_first_of_type(const struct finding *f, size_t at)
-{
-    for (size_t i = 0; i < at; i++) {
-        if (f->found[i].own.kind == CW_TASK_REFERENCE && strcmp(f->found[i].own.resource_type, f->found[at].own.resource_type) == 0) {
-            return false;
-        }
-    }
-    return f->found[at].own.kind == CW_TASK_REFERENCE;
-}
-
 /* References to what this connection has brought: by a search of this pull, or lately. */
 static enum cw_code drop_stored(struct finding *f)
 {
     enum cw_code rc = CW_OK;
-    for (size_t i = 0; rc == CW_OK && i < f->count; i++) {
-        if (!is_first_of_type(f, i)) {
-            continue;
-        }
-        for (size_t at = i; rc == CW_OK && at < f->count;) {
-            rc = drop_stored_some(f, f->found[i].own.resource_type, &at);
+    for (size_t i = 0; rc == CW_OK && i < f->type_count; i++) {
+        for (size_t at = 0; rc == CW_OK && at < f->count;) {
+            rc = drop_stored_some(f, f->types[i], &at);
         }
     }
     return rc;
+}
+
+static void note_type(struct finding *f, const struct cw_task_new *task)
+{
+    for (size_t i = 0; i < f->type_count; i++) {
+        if (strcmp(f->types[i], task->resource_type) == 0) {
+            return;
+        }
+    }
+    if (f->type_count < TYPES_MAX) {
+        f->types[f->type_count++] = task->resource_type;
+    }
 }
 
 /* Documents cost a server much (Epic allows so many a day): one that we have is not fetched again while what names it is unchanged. */
@@ -229,12 +252,24 @@ static enum cw_code read_room(struct finding *f, struct room *room)
     return rc;
 }
 
+static void count_over(struct cw_pull_skip *over, size_t *count, struct cw_span type)
+{
+    for (size_t i = 0; i < *count; i++) {
+        if (cw_span_eq(over[i].resource_type, type) || i == TYPES_MAX - 1) {
+            over[i].count++;
+            return;
+        }
+    }
+    over[(*count)++] = (struct cw_pull_skip){ .resource_type = type, .reason = CW_SPAN(CW_SKIP_OVER_LIMIT), .count = 1 };
+}
+
 /* Takes what there is room for to the front of `tasks` and counts the rest. */
 static enum cw_code within_room(struct finding *f, struct cw_task_new *tasks, size_t *ret_count)
 {
     struct room room;
+    struct cw_pull_skip over[TYPES_MAX];
     enum cw_code rc = read_room(f, &room);
-    size_t count = 0;
+    size_t count = 0, over_count = 0;
     for (size_t i = 0; rc == CW_OK && i < f->count; i++) {
         const struct found *found = &f->found[i];
         if (found->dropped) {
@@ -248,12 +283,11 @@ static enum cw_code within_room(struct finding *f, struct cw_task_new *tasks, si
             (*left)--;
             tasks[count++] = found->own;
         } else {
-            struct cw_pull_skip over = { .resource_type = type, .reason = CW_SPAN(CW_SKIP_OVER_LIMIT), .count = 1 };
-            rc = cw_pull_skips_add(f->db, f->page->pull, &over, 1, f->err);
+            count_over(over, &over_count, type);
         }
     }
     *ret_count = count;
-    return rc;
+    return rc == CW_OK ? cw_pull_skips_add(f->db, f->page->pull, over, over_count, f->err) : rc;
 }
 
 static bool any_left(const struct finding *f)
@@ -275,13 +309,17 @@ enum cw_code cw_pull_found_add(struct cw_db *db, const struct cw_page_commit *pa
     struct finding f = { .db = db, .page = page, .key = key, .patient = patient, .arena = arena, .err = err,
                          .count = page->found_count };
     f.found = cw_arena_array(arena, f.count, sizeof *f.found);
+    f.by_hash = cw_arena_array(arena, f.count, sizeof(struct found *));
     struct cw_task_new *tasks = cw_arena_array(arena, f.count, sizeof *tasks);
-    if (f.found == NULL || tasks == NULL) {
+    if (f.found == NULL || f.by_hash == NULL || tasks == NULL) {
         return cw_err_set(err, CW_E_OOM, "task.found", "out of memory");
     }
     for (size_t i = 0; i < f.count; i++) {
         f.found[i] = (struct found){ .own = page->found[i] };
         cw_pull_target_hash(key, &f.found[i].own, arena, f.found[i].hash);
+        if (f.found[i].own.kind == CW_TASK_REFERENCE) {
+            note_type(&f, &f.found[i].own);
+        }
     }
     struct cw_value params[] = { cw_v_id(&page->pull.ulid), cw_v_int(TYPES_MAX) };
     drop_twins(&f);

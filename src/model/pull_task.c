@@ -12,16 +12,17 @@
 
 static const struct cw_query q_task_add = {
     .name = "task.add",
-    .sql = "INSERT IGNORE INTO pull_task (id, pull, kind, status, resource_type, ordinal, target_hash, target_id, url_sealed,"
-           " key_version, failure_code, ready_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    .params = "bbiibibbbibtt",
+    .sql = "INSERT IGNORE INTO pull_task (id, pull, kind, status, resource_type, ordinal, target_hash, target_id, accept, expect_hash,"
+           " expect_size, url_sealed, key_version, failure_code, ready_at, updated_at)"
+           " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    .params = "bbiibibbbbibibtt",
     .columns = "",
 };
 
 #define TASK_COLUMNS \
     "SELECT id, kind, status, resource_type, ordinal, pages, received, stored, unchanged, tries, total, failure_code," \
-    " http_status, bytes, ready_at, restarts, next_sealed IS NULL, key_version, requests, created, "
-#define TASK_KINDS "biibiiiiiiibiitiiiiibb"
+    " http_status, bytes, ready_at, restarts, next_sealed IS NULL, key_version, accept, expect_hash, expect_size, requests, created, "
+#define TASK_KINDS "biibiiiiiiibiitiiibbiiibb"
 
 static const struct cw_query q_task_waiting = {
     .name = "task.waiting",
@@ -92,7 +93,7 @@ static const struct cw_query q_pull_counts = {
 
 /* ---------------------------------------------------------------------------------------------- adding */
 
-#define ADD_WIDTH 13
+#define ADD_WIDTH 16
 #define EMPTY_PAGES_MAX 3 /* in a row: so many are legal, one more is no end */
 #define KNOWN_PAGES_MAX 3 /* in a row, each with the ids of a page before */
 
@@ -108,7 +109,7 @@ void cw_pull_target_hash(const struct cw_data_key *key, const struct cw_task_new
 
 struct task_row {
     struct cw_ulid id;
-    uint8_t hash[CW_HASH_LEN];
+    uint8_t hash[CW_HASH_LEN], expect[CW_HASH_LEN];
 };
 
 static enum cw_code fill_task(struct cw_pull_id *pull, const struct cw_data_key *key, const struct cw_task_new *task,
@@ -127,6 +128,7 @@ static enum cw_code fill_task(struct cw_pull_id *pull, const struct cw_data_key 
         return rc;
     }
     int64_t now_us = cw_now_us();
+    bool expects = cw_document_expect_hash(key, task->sha1, own->expect);
     const struct cw_value values[ADD_WIDTH] = {
         cw_v_id(&own->id),
         cw_v_id(&pull->ulid),
@@ -136,6 +138,9 @@ static enum cw_code fill_task(struct cw_pull_id *pull, const struct cw_data_key 
         cw_v_int(task->ordinal),
         cw_v_bytes(cw_span_of(own->hash, CW_HASH_LEN)),
         cw_v_bytes(task->target_id),
+        cw_v_bytes(task->accept),
+        expects ? cw_v_bytes(cw_span_of((const char *)own->expect, CW_HASH_LEN)) : cw_v_null(),
+        task->size > 0 ? cw_v_int(task->size) : cw_v_null(),
         url,
         cw_v_int(key->version),
         cw_v_bytes(cw_span_cstr(task->skip_code)),
@@ -183,8 +188,8 @@ static void task_of_row(const struct cw_value *row, struct cw_task *ret)
         .stored = (unsigned)row[7].number,
         .unchanged = (unsigned)row[8].number,
         .tries = (unsigned)row[9].number,
-        .requests = (unsigned)row[18].number,
-        .created = (unsigned)row[19].number,
+        .requests = (unsigned)row[21].number,
+        .created = (unsigned)row[22].number,
         .total = row[10].kind == CW_V_NULL ? -1 : row[10].number,
         .failure_code = row[11].bytes,
         .http_status = (int)row[12].number,
@@ -192,6 +197,9 @@ static void task_of_row(const struct cw_value *row, struct cw_task *ret)
         .ready_us = row[14].number,
         .restarts = (unsigned)row[15].number,
         .first_page = row[16].number == 1,
+        .accept = row[18].bytes,
+        .expect_hash = row[19].bytes,
+        .expect_size = row[20].kind == CW_V_NULL ? 0 : row[20].number,
     };
 }
 
@@ -243,13 +251,13 @@ static enum cw_code open_urls(struct cw_model *m, struct cw_db *db, struct cw_pa
             cw_data_key_wipe(&key);
             rc = cw_patient_key(m, db, patient, (uint32_t)row[17].number, &key, err);
         }
-        bool later = row[21].kind != CW_V_NULL;
+        bool later = row[24].kind != CW_V_NULL;
         if (rc == CW_OK && later) {
-            rc = cw_cell_unseal(&key, CW_AAD("pull_task.next", tasks[i].id), &row[21], arena, &tasks[i].url, err);
+            rc = cw_cell_unseal(&key, CW_AAD("pull_task.next", tasks[i].id), &row[24], arena, &tasks[i].url, err);
         }
         if (rc == CW_OK && !later) {
-            rc = cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[20], arena, &tasks[i].url, err);
-        } else if (rc == CW_OK && cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[20], arena, &tasks[i].first_url, NULL) != CW_OK) {
+            rc = cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[23], arena, &tasks[i].url, err);
+        } else if (rc == CW_OK && cw_cell_unseal(&key, CW_AAD("pull_task.url", tasks[i].id), &row[23], arena, &tasks[i].first_url, NULL) != CW_OK) {
             tasks[i].first_url = (struct cw_span){ NULL, 0 }; /* sealed before the key was changed: nothing but a smaller page needs it */
         }
     }
@@ -447,7 +455,11 @@ static enum cw_code store_page(struct committing *c, struct cw_patient_row patie
     const struct cw_page_commit *page = c->page;
     enum cw_code rc = cw_record_store(c->db, page->records, &c->result.stored, &c->result.unchanged, c->err);
     if (rc == CW_OK && page->document != NULL) {
+        struct cw_pull_skip differs = { .resource_type = CW_SPAN("Binary"), .reason = CW_SPAN("content_differs"), .count = 1 };
         rc = cw_document_store(c->db, &c->key, patient, page->document, c->arena, c->err);
+        if (rc == CW_OK && cw_document_differs(&c->key, page->document)) {
+            rc = cw_pull_skips_add(c->db, page->pull, &differs, 1, c->err);
+        }
     }
     if (rc == CW_OK) {
         rc = cw_pull_skips_add(c->db, page->pull, page->skips, page->skip_count, c->err);

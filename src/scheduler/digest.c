@@ -57,7 +57,10 @@ static enum cw_code commit(struct page *page, struct harvest *harvest, struct cw
                                        .tenant_context = run->target.tenant_context,
                                        .url = cw_span_cstr(item->url),
                                        .content_type = cw_http_header_get(&item->response, "Content-Type"),
-                                       .bytes = body };
+                                       .bytes = body,
+                                       .expect_hash = item->expects_hash ? cw_span_of((const char *)item->expect_hash, CW_HASH_LEN)
+                                                                         : (struct cw_span){ NULL, 0 },
+                                       .expect_size = item->expect_size };
     struct cw_page_commit done = {
         .owner = page->s->owner,
         .job = &run->job,
@@ -231,8 +234,10 @@ static void learn(struct page *page)
     struct task_item *item = page->item;
     struct run *run = item->run;
     pthread_mutex_lock(&page->s->lock);
-    if (item->forms_tried > 0 && item->kind == CW_TASK_DOCUMENT) {
-        run->document_accept = item->accept;
+    if (item->kind == CW_TASK_DOCUMENT && item->binary) {
+        run->binary_form = item->form;
+    } else if (item->kind == CW_TASK_DOCUMENT) {
+        run->file_form = item->form;
     } else if (item->forms_tried > 0) {
         run->accept = item->accept;
     }

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/time.h"
+#include "fhir/references.h"
 #include "os/log.h"
 #include "os/sys.h"
 
@@ -93,6 +94,7 @@ void task_item_free(struct task_item *item)
     free(item->type);
     free(item->url);
     free(item->first_url);
+    free(item->own_type);
     free(item->planned_url);
     free(item);
 }
@@ -248,6 +250,14 @@ static struct task_item *item_new(struct run *run, const struct cw_task *task)
     item->type = cw_span_dup(task->resource_type);
     item->url = cw_span_dup(task->url);
     item->first_url = task->first_url.ptr == NULL ? NULL : cw_span_dup(task->first_url);
+    item->own_type = task->accept.ptr == NULL ? NULL : cw_span_dup(task->accept);
+    item->expects_hash = task->expect_hash.len == CW_HASH_LEN;
+    if (item->expects_hash) {
+        memcpy(item->expect_hash, task->expect_hash.ptr, CW_HASH_LEN);
+    }
+    item->expect_size = task->expect_size;
+    struct cw_reference place = cw_reference_parse(task->url, cw_span_cstr(run->pinned.base));
+    item->binary = place.kind == CW_REF_LOCAL && cw_span_eq_cstr(place.type, "Binary");
     cw_http_response_init(&item->response);
     if (item->type == NULL || item->url == NULL) {
         task_item_free(item);
@@ -307,10 +317,13 @@ static bool may_start(const struct scheduler *s, const struct run *run, size_t r
 }
 
 /* What the item is asked with. */
-static const char *accept_of(const struct run *run, const struct task_item *item)
+static const char *accept_of(const struct run *run, struct task_item *item)
 {
-    const char *found = item->kind == CW_TASK_DOCUMENT ? run->document_accept : run->accept;
-    return found != NULL ? found : run->profile->accept;
+    if (item->kind == CW_TASK_DOCUMENT) {
+        item->form = document_form(run, item);
+        return accept_of_form(item, item->form);
+    }
+    return run->accept != NULL ? run->accept : run->profile->accept;
 }
 
 /* No request for what is not to be asked any more: straight to the digesters, who end it. */

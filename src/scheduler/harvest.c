@@ -93,6 +93,19 @@ static enum cw_code follow_reference(struct page *page, struct harvest *harvest,
     return find_task(page, harvest, &task, reference->type, err);
 }
 
+/* "type/subtype" of a content type that can go into a header as it is; absent when it cannot. */
+static struct cw_span media_type(struct cw_span content_type)
+{
+    struct cw_span type = cw_span_trim(cw_span_upto(content_type, cw_span_find(content_type, ';')));
+    size_t slash = cw_span_find(type, '/');
+    bool good = type.len <= CW_ACCEPT_MAX && slash > 0 && slash + 1 < type.len;
+    for (size_t i = 0; good && i < type.len; i++) {
+        char c = (char)(type.ptr[i] | 0x20);
+        good = (c >= 'a' && c <= 'z') || (type.ptr[i] >= '0' && type.ptr[i] <= '9') || strchr("/+.-_", type.ptr[i]) != NULL;
+    }
+    return good ? type : (struct cw_span){ NULL, 0 };
+}
+
 static enum cw_code follow_attachment(struct page *page, struct harvest *harvest, const struct cw_slice_entry *entry,
                                       const struct cw_attachment *attachment, struct cw_err *err)
 {
@@ -105,7 +118,9 @@ static enum cw_code follow_attachment(struct page *page, struct harvest *harvest
     cw_str_addf(&with_slash, "%s/", page->item->run->pinned.base);
     struct cw_url *base = NULL, *url = NULL;
     struct cw_err ignored = { 0 };
-    struct cw_task_new task = { .kind = CW_TASK_DOCUMENT, .parent_type = entry->type, .parent_id = entry->id };
+    struct cw_task_new task = { .kind = CW_TASK_DOCUMENT, .parent_type = entry->type, .parent_id = entry->id,
+                                .accept = media_type(attachment->content_type), .sha1 = attachment->hash,
+                                .size = attachment->size > 0 ? attachment->size : 0 };
     bool readable = cw_str_code(&with_slash) == CW_OK && cw_url_parse(cw_str_span(&with_slash), &base, &ignored) == CW_OK &&
                     cw_url_resolve(base, attachment->url, &url, &ignored) == CW_OK;
     if (readable && cw_url_is_under(url, page->item->run->base)) {

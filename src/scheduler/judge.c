@@ -7,6 +7,7 @@
 #include "scheduler/judge.h"
 
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/limits.h"
 #include "base/text.h"
@@ -22,6 +23,7 @@
 #define SUSPECT_US CW_HOUR_US              /* a connection all of whose requests are refused, also with a new token, rests so long */
 #define DOUBT_AGAIN_US (5 * CW_MINUTE_US)  /* a token that was new so long ago may have ended before its time */
 #define REFUSED_IN_ROW_MAX 4u
+#define PAGE_HEAD_MAX 16384u              /* how much of an HTML page is looked through */
 
 static void judge(struct page *page, enum verdict verdict, const char *code)
 {
@@ -140,22 +142,68 @@ static void judge_transfer(struct page *page)
     judge_trouble(page, page->item->code == CW_E_TIMEOUT ? "timeout" : "unavailable");
 }
 
-/* 406 and 415: the next form that was not asked for yet. */
-static void judge_accept(struct page *page)
+/* A Binary is asked for as a resource first, since apps read those (decision 9), any other file as what its attachment says that it is. */
+static const char *const *document_forms(const struct task_item *item)
+{
+    static const char *const binary[] = { "application/fhir+json", "*/*", CW_FORM_OWN, "application/json", NULL };
+    static const char *const file[] = { CW_FORM_OWN, "*/*", "application/fhir+json", NULL };
+    return item->binary ? binary : file;
+}
+
+const char *accept_of_form(const struct task_item *item, const char *form)
+{
+    return strcmp(form, CW_FORM_OWN) != 0 ? form : item->own_type != NULL ? item->own_type : "*/*";
+}
+
+const char *document_form(const struct run *run, const struct task_item *item)
+{
+    const char *found = item->binary ? run->binary_form : run->file_form;
+    return found != NULL ? found : item->binary ? run->profile->accept : document_forms(item)[0];
+}
+
+/* The next form that was not asked for yet; false when there is none. */
+static bool ask_other_form(struct page *page)
 {
     static const char *const forms[] = { "application/fhir+json", "application/json", "application/json+fhir", NULL };
-    static const char *const document_forms[] = { "application/fhir+json", "*/*", "application/json", NULL };
     struct task_item *item = page->item;
-    const char *const *all = item->kind == CW_TASK_DOCUMENT ? document_forms : forms;
+    bool document = item->kind == CW_TASK_DOCUMENT;
+    const char *const *all = document ? document_forms(item) : forms;
     while (all[item->forms_tried] != NULL) {
         const char *form = all[item->forms_tried++];
-        if (strcmp(form, item->accept) != 0) {
-            item->accept = form;
+        const char *accept = document ? accept_of_form(item, form) : form;
+        if (strcmp(accept, item->accept) != 0) {
+            item->form = form;
+            item->accept = accept;
             judge(page, PAGE_AGAIN, "form_refused");
-            return;
+            return true;
         }
     }
-    judge(page, PAGE_FINAL, "form_refused");
+    return false;
+}
+
+/* 406 and 415. */
+static void judge_accept(struct page *page)
+{
+    if (!ask_other_form(page)) {
+        judge(page, PAGE_FINAL, "form_refused");
+    }
+}
+
+/* 400 and 404 for a document can mean its form as well, at a server that has given none yet; but a 404 that it explains is its word. */
+static bool may_be_form(struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct cw_outcome outcome;
+    struct cw_err ignored = { 0 };
+    bool explained = item->response.status == 404 &&
+                     cw_outcome_read(cw_str_span(&item->response.body), page->arena, &outcome, &ignored) == CW_OK;
+    if (item->kind != CW_TASK_DOCUMENT || explained) {
+        return false;
+    }
+    pthread_mutex_lock(&page->s->lock);
+    bool known = (item->binary ? item->run->binary_form : item->run->file_form) != NULL;
+    pthread_mutex_unlock(&page->s->lock);
+    return !known && ask_other_form(page);
 }
 
 static void judge_redirect(struct page *page)
@@ -428,6 +476,8 @@ static void judge_status(struct page *page)
         judge_throttled(page, "rate_limited", false);
     } else if (status == 403) {
         judge_forbidden(page);
+    } else if ((status == 404 || status == 400) && may_be_form(page)) {
+        return;
     } else if (status == 404) {
         judge(page, PAGE_FINAL, "not_found");
     } else if (status == 405 || status == 501) {
@@ -498,6 +548,30 @@ static void judge_unreadable(struct page *page, enum cw_code rc)
     }
 }
 
+/* Does the text hold the word, whatever its case? */
+static bool holds(struct cw_span text, struct cw_span word)
+{
+    for (size_t at = 0; at + word.len <= text.len; at++) {
+        if (strncasecmp(text.ptr + at, word.ptr, word.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A portal's sign-in page, or one that says sorry, in place of a file: with 200, and no document. */
+static bool is_wrong_content(const struct page *page)
+{
+    const struct task_item *item = page->item;
+    struct cw_span type = cw_http_header_get(&item->response, "Content-Type");
+    struct cw_span head = cw_span_upto(cw_str_span(&item->response.body), PAGE_HEAD_MAX);
+    if (!holds(type, CW_SPAN("html"))) {
+        return false;
+    }
+    bool told = item->own_type != NULL && !holds(cw_span_cstr(item->own_type), CW_SPAN("html"));
+    return told || holds(head, CW_SPAN("type=\"password\"")) || holds(head, CW_SPAN("type='password'"));
+}
+
 static void judge_body(struct page *page)
 {
     struct task_item *item = page->item;
@@ -505,6 +579,9 @@ static void judge_body(struct page *page)
     struct cw_err err = { 0 };
     if (item->kind == CW_TASK_DOCUMENT && !is_json_type(cw_http_header_get(&item->response, "Content-Type"))) {
         page->raw = true;
+        if (is_wrong_content(page)) {
+            judge(page, PAGE_FINAL, "wrong_content");
+        }
         return;
     }
     enum cw_code rc = cw_slice_read(body, page->arena, &page->slice, &err);

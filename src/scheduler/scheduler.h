@@ -131,7 +131,8 @@ struct run {
     bool any_good;                    /* some token of this run did */
     unsigned refused_in_row;          /* 401s to the present token since it last did */
     int64_t rest_until_us;            /* nothing is asked for this connection before */
-    const char *accept, *document_accept; /* what this server was found to take; NULL: the profile's */
+    const char *accept;               /* what this server was found to take; NULL: the profile's */
+    const char *binary_form, *file_form; /* the same of documents that are Binary resources, and of others; NULL: none came yet */
     bool documents_over;              /* the server gives no more documents today */
     const char *end_code;             /* why it must end now, or NULL */
     int64_t skew_us;                  /* the server's clock less ours, the least seen; 0 at most */
@@ -152,7 +153,13 @@ struct task_item {
     char *planned_url;                /* what was asked before the first query was refused; NULL */
     char *first_url;                  /* the first page's, where url is a later one; NULL */
     const char *accept;               /* as asked: a literal or the profile's */
-    unsigned forms_tried;             /* how many other forms were asked for after 406 */
+    unsigned forms_tried;             /* how many other forms were asked for after a refusal */
+    const char *form;                 /* of a document: what `accept` is, a literal of document_forms */
+    char *own_type;                   /* of a document: the type that its attachment tells; NULL */
+    bool binary;                      /* of a document: a Binary by its URL */
+    bool expects_hash;                /* of a document: with expect_size, what its attachment tells; 0: nothing */
+    uint8_t expect_hash[CW_HASH_LEN];
+    int64_t expect_size;
     const char *given_up;             /* not to be asked any more, and why; NULL */
     bool merged;                      /* a redirect said that the patient was merged into another (Epic 4107) */
     bool first_page;
@@ -221,6 +228,11 @@ struct tenant *tenant_find(struct scheduler *s, const char *base); /* the same *
 
 /* fetch.c */
 void *fetcher_main(void *scheduler);
+
+/* judge.c: the form that a document is asked in first, and the header for it. */
+#define CW_FORM_OWN "own"             /* the type that the attachment tells */
+const char *document_form(const struct run *run, const struct task_item *item);
+const char *accept_of_form(const struct task_item *item, const char *form);
 
 /* digest.c */
 void *digester_main(void *scheduler);

@@ -101,6 +101,28 @@ export default function add(stack) {
     });
   }
 
+  test('a hospital that mixes up its charts: nobody else is stored, and it is told', async () => {
+    const person = await personOf(stack, 'Zoë');
+    const codes = async (app) => (await stack.sql(`SELECT DISTINCT t.failure_code FROM pull_task t JOIN pull u ON u.id = t.pull JOIN patient p ON p.id = u.patient WHERE p.patient_id = '${app}' AND t.status = 3`)).flat();
+    try {
+      await operator(stack, 'POST', '/faults', { patient: person.id, type: 'Condition', point: 'search', fault: 'wrong_patient' });
+      const journey = await connected(stack, 'Zoë Núñez-Łukasik');
+      const app = journey.session.patient_id;
+      const first = await pullEnd(stack, app);
+      assert.equal(first.status, 'complete', 'what is another patient\'s is no loss');
+      await compare(stack, app, 'Zoë');
+      const told = await stack.sql(`SELECT s.resource_type, s.reason FROM pull_skip s JOIN pull u ON u.id = s.pull JOIN patient p ON p.id = u.patient WHERE p.patient_id = '${app}'`);
+      assert.deepEqual(told, [['Condition', 'wrong_patient']]);
+      await operator(stack, 'POST', '/faults', { patient: person.id, type: 'Patient', point: 'read', fault: 'wrong_patient' });
+      await stack.ctl('pull', 'start', '--patient', app, '--org', stack.org);
+      assert.equal((await pullEnd(stack, app, { count: 2 })).status, 'partial');
+      assert.deepEqual(await codes(app), ['wrong_patient']);
+      await compare(stack, app, 'Zoë');
+    } finally {
+      await operator(stack, 'DELETE', '/faults');
+    }
+  });
+
   test('real input: a transaction Bundle, NDJSON, and Synthea where it is', async () => {
     const { patients } = await operator(stack, 'GET', '/census');
     const loaded = patients.filter((p) => p.note === '' || !/\S/.test(p.note));

@@ -153,6 +153,32 @@ char *sched_answer(void *arg, const struct script_request *request, int *ret_sta
 }
 
 const struct script_answer sched_script[1] = { { .keep = true, .make = sched_answer } };
+static char *only_as_pdf(void *arg, const struct script_request *request, int *ret_status)
+{
+    (void)arg;
+    const char *accept = script_request_header(request, "Accept");
+    *ret_status = accept != NULL && strcmp(accept, "application/pdf") == 0 ? 200 : 406;
+    return strdup("%PDF-1");
+}
+
+/* Knows its Binary by its type alone, and has no word for anything else. */
+static char *binary_as_pdf(void *arg, const struct script_request *request, int *ret_status)
+{
+    char *body = only_as_pdf(arg, request, ret_status);
+    *ret_status = *ret_status == 406 ? 404 : *ret_status;
+    return body;
+}
+
+/* With files of its own, for the odd ones. */
+static const struct script_answer with_files[] = {
+    { .path = "/fhir/Binary/b1", .keep = true, .type = "application/pdf", .make = binary_as_pdf },
+    { .path = "/fhir/files/good", .keep = true, .type = "application/pdf", .make = only_as_pdf },
+    { .path = "/fhir/files/other", .keep = true, .type = "application/pdf", .body = "%PDF-2" },
+    { .path = "/fhir/files/login", .keep = true, .type = "text/html; charset=utf-8", .body = "<html><form>Sign in</form></html>" },
+    { .path = "/fhir/files/page", .keep = true, .type = "text/html", .body = "<html>A note</html>" },
+    { .path = "/fhir/files/page-login", .keep = true, .type = "text/html", .body = "<html><input TYPE=\"Password\"></html>" },
+    { .keep = true, .make = sched_answer },
+};
 static const struct script_answer nobody[] = { { .keep = true, .body = "{}" } };
 
 /* ---------------------------------------------------------------------------------------------- the connection */
@@ -202,7 +228,7 @@ void sched_setup(void)
 {
     struct cw_err err = { 0 };
     sched_arena = cw_arena_new((size_t)32 * 1024 * 1024);
-    sched_hospital = script_server_start(sched_script, 1);
+    sched_hospital = script_server_start(with_files, CW_ARRAY_LEN(with_files));
     sched_stranger = script_server_start(nobody, 1);
     static unsigned n;
     char name[32];

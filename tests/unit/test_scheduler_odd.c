@@ -248,6 +248,48 @@ START_TEST(what_breaks_a_search_is_left_out)
 }
 END_TEST
 
+static char *papers(const char *target, int *ret_status)
+{
+    (void)ret_status;
+    if (strncmp(target, "/fhir/Goal", 10) != 0) {
+        return NULL;
+    }
+    return strdup("{\"resourceType\":\"Bundle\",\"entry\":[" ENTRY("\"id\":\"papers\",\"presentedForm\":["
+        "{\"url\":\"files/good\",\"contentType\":\"application/pdf; v=1\",\"size\":6,\"hash\":\"TBji7B0ebZ5T9XSZpmrraR1oc3A=\"},"
+        "{\"url\":\"files/other\",\"contentType\":\"application/pdf\",\"size\":6,\"hash\":\"TBji7B0ebZ5T9XSZpmrraR1oc3A=\"},"
+        "{\"url\":\"files/login\",\"contentType\":\"application/pdf\"},{\"url\":\"files/page\",\"contentType\":\"text/html\"},"
+        "{\"url\":\"files/page-login\"},{\"url\":\"Binary/b1\",\"contentType\":\"application/pdf\"}]") "]}");
+}
+
+static int64_t documents_of_status(int status)
+{
+    char sql[200];
+    (void)snprintf(sql, sizeof sql, "SELECT COUNT(*) FROM document WHERE status = %d AND patient = (SELECT id FROM patient ORDER BY created_at DESC, id DESC LIMIT 1)", status);
+    return cw_test_db_number(&sched_test, sql);
+}
+
+START_TEST(files_are_what_their_attachments_say)
+{
+    sched_odd_answer = papers;
+    pid_t pid = sched_start_daemon();
+    struct cw_pull ended = sched_wait_for_end();
+    struct cw_err err = { 0 };
+    struct cw_task *tasks;
+    size_t count;
+    unsigned wrong = 0;
+    sched_must(cw_pull_tasks(&sched_model, sched_pull, sched_arena, &tasks, &count, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        wrong += tasks[i].kind == CW_TASK_DOCUMENT && tasks[i].failure_code.ptr != NULL && cw_span_eq_cstr(tasks[i].failure_code, "wrong_content");
+    }
+    ck_assert_int_eq(ended.status, CW_PULL_PARTIAL);
+    ck_assert_uint_eq(wrong, 2); /* a sign-in page where a PDF should be, and one that nothing was said of */
+    ck_assert_int_eq(documents_of_status(CW_DOCUMENT_WHOLE), 3); /* the good one, the page that is a document, and the Binary in its own form */
+    ck_assert_int_eq(documents_of_status(CW_DOCUMENT_DIFFERS), 1);
+    ck_assert_int_eq(cw_test_db_number(&sched_test, "SELECT SUM(count) FROM pull_skip WHERE reason = 'content_differs'"), 1);
+    sched_stop_daemon(pid);
+}
+END_TEST
+
 TCase *scheduler_odd_tcase(void)
 {
     TCase *t = tcase_create("odd answers");
@@ -259,5 +301,6 @@ TCase *scheduler_odd_tcase(void)
     tcase_add_test(t, pages_that_are_too_big_are_asked_for_smaller);
     tcase_add_test(t, one_broken_entry_costs_no_page);
     tcase_add_test(t, what_breaks_a_search_is_left_out);
+    tcase_add_test(t, files_are_what_their_attachments_say);
     return t;
 }
