@@ -49,7 +49,7 @@ static const struct cw_query q_counts = {
 /* Named by a page before the search of its type brought it. */
 static const struct cw_query q_drop_stored = {
     .name = "found.drop_stored",
-    .sql = "DELETE t FROM pull_task t JOIN connection k ON k.id = ? JOIN record r ON r.patient = k.patient AND r.endpoint = k.endpoint AND r.vanished_at IS NULL"
+    .sql = "DELETE t FROM pull_task t JOIN connection k ON k.id = ? JOIN record r ON r.patient = k.patient AND r.endpoint = k.endpoint"
            " AND r.tenant_context = k.tenant_context AND r.resource_type = t.resource_type AND r.upstream_id = t.target_id"
            " AND r.vanished_at IS NULL JOIN record_connection c ON c.connection = k.id AND c.record = r.id"
            " JOIN (SELECT DISTINCT resource_type FROM pull_task WHERE pull = ? AND kind = 2 AND status <= 2) s"

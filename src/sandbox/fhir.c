@@ -367,6 +367,14 @@ void instance_get(struct cw_request *request, struct cw_reply *reply)
         return;
     }
     const char *path = cw_arena_printf(cw_request_arena(request), "/%s/%.*s", type->name, (int)id.len, id.ptr);
+    bool counted = strcmp(type->name, "Binary") == 0 &&
+                   (site_plays(visit.site, CW_SBX_QUIRK_DOCUMENTS_A_DAY) || site_plays(visit.site, CW_SBX_QUIRK_DOCUMENTS_403));
+    if (counted) {
+        (void)pthread_mutex_lock(&visit.hospital->counter);
+    }
     read_instance(&visit, type, id);
     note(&visit, path == NULL ? "/" : path);
+    if (counted) {
+        (void)pthread_mutex_unlock(&visit.hospital->counter);
+    }
 }

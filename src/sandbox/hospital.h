@@ -6,6 +6,8 @@
 #ifndef CW_SANDBOX_HOSPITAL_H
 #define CW_SANDBOX_HOSPITAL_H
 
+#include <pthread.h>
+
 #include "os/config.h"
 #include "sandbox/diary.h"
 #include "sandbox/params.h"
@@ -28,6 +30,7 @@ struct hospital {
     char operator_hash[32];             /* SHA-256 of the operator's token */
     char origin[512];
     char other_origin[512];             /* a second host of ours; "" when there is none */
+    pthread_mutex_t counter;            /* where documents are counted: one is served and noted before the next is judged. All zero: unlocked */
 };
 
 /* What a request is for: the hospital under one personality. Lives as long as the request. */

@@ -423,7 +423,8 @@ export default function add(stack) {
       await whole(got, (k) => k.startsWith('Patient/'));
       assert.deepEqual(problems(got.tasks, 'Patient'), [name === 'withheld' ? 'unauthorized' : 'no_access']);
       const reads = got.requests.filter((r) => r.target.startsWith('/Patient/'));
-      assert.equal(reads.length, name === 'withheld' ? 2 : 1, 'a fresh token once, and no more');
+      // After a 401 once more at most, where no other request has shown the token to be good.
+      assert.ok(reads.length >= 1 && reads.length <= (name === 'withheld' ? 2 : 1), `${reads.length} reads`);
       assert.equal((await stack.api('GET', `/patients/${got.app}`)).json.connections[0].status, 'active');
     }
     assert.ok((await pulled('withheld-403')).requests.every((r) => ['Patient', 'Coverage', 'ExplanationOfBenefit'].includes(typeOf(r.target))), 'three types, as the profile says');
