@@ -367,7 +367,7 @@ static enum cw_code make_index(struct cw_sbx_recording *recording, struct cw_err
     if (rc == CW_OK && (id == NULL || strlen(id) >= sizeof(recording->patient.id))) {
         rc = cw_err_set(err, CW_E_MISSING, "sandbox.recording", "no URL in it names a patient");
     }
-    if (rc == CW_OK) {
+    if (rc == CW_OK && id != NULL) {
         describe_patient(recording, id);
         qsort(recording->exchanges, recording->count, sizeof(*recording->exchanges), by_key);
     }
