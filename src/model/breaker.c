@@ -57,18 +57,6 @@ enum cw_code breaker_pass(struct cw_db *db, struct cw_registration_id registrati
     return cw_db_exec(db, &q_probe, params, NULL, err);
 }
 
-static enum cw_code run(struct cw_model *m, const struct cw_query *query, const struct cw_value *params,
-                        uint64_t *ret_affected, struct cw_err *err)
-{
-    struct cw_db *db;
-    enum cw_code rc = cw_db_get(m->pool, CW_DB_WAIT_DEFAULT_MS, &db, err);
-    if (rc == CW_OK) {
-        rc = cw_db_exec(db, query, params, ret_affected, err);
-        cw_db_put(db);
-    }
-    return rc;
-}
-
 enum cw_code cw_breaker_open(struct cw_model *m, struct cw_registration_id registration, bool probe, bool *ret_edge,
                              struct cw_err *err)
 {
@@ -76,9 +64,9 @@ enum cw_code cw_breaker_open(struct cw_model *m, struct cw_registration_id regis
     uint64_t made = 0;
     struct cw_value params[] = { cw_v_id(&registration.ulid), cw_v_time(now_us),
                                  cw_v_time(now_us + grant_backoff_us(1)) };
-    enum cw_code rc = run(m, &q_open, params, &made, err);
+    enum cw_code rc = cw_tx_single(m->pool, &q_open, params, &made, err);
     if (rc == CW_OK && made == 0 && probe) {
-        rc = run(m, &q_again, params, NULL, err);
+        rc = cw_tx_single(m->pool, &q_again, params, NULL, err);
     }
     if (rc == CW_OK) {
         *ret_edge = made > 0;
@@ -91,7 +79,7 @@ enum cw_code cw_breaker_close(struct cw_model *m, struct cw_registration_id regi
 {
     uint64_t affected = 0;
     struct cw_value params[] = { cw_v_id(&registration.ulid) };
-    enum cw_code rc = run(m, &q_close, params, &affected, err);
+    enum cw_code rc = cw_tx_single(m->pool, &q_close, params, &affected, err);
     if (rc == CW_OK) {
         *ret_edge = affected > 0;
     }
